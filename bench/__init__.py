@@ -1,0 +1,1 @@
+"""The bench suite. Goals and non-goals are in README.md here."""

@@ -1,0 +1,5 @@
+"""`python -m ingestd`: the command line."""
+
+from ingestd.cli import main
+
+main()

@@ -1,0 +1,347 @@
+# Kafka in: a data queue of our own, the consumer queue for the group's control events, the main queue for notices.
+
+class RecordError(NamedTuple):
+    """An error that came in the place of a record. `offset` < 0: none."""
+
+    code: int
+    name: str
+    text: str
+    topic: str
+    partition: int
+    offset: int
+
+
+class Rebalance(NamedTuple):
+    """The group wants partitions to be taken or given back. Answer with assign or unassign, seconds later if need be."""
+
+    kind: str                     # "assign" | "revoke"
+    partitions: list
+    lost: bool
+
+
+class CommitResult(NamedTuple):
+    """Offsets that librdkafka committed, or tried to: `code` 0 is done."""
+
+    code: int
+    name: str
+    partitions: list
+
+
+@cython.final
+cdef class Consumer(Handle):
+    """The source's handle. Everything runs on the loop, but for what says otherwise.
+
+    options: librdkafka's, as strings. correlation_headers: header names, the first that has a value wins.
+    index_only: topics whose records are not produced again.
+    """
+
+    cdef queue_t *data_queue
+    cdef queue_t *control_queue
+    cdef readonly int data_fd, control_fd
+    cdef message_t **taken
+    cdef Py_ssize_t taken_capacity
+    cdef dict slots_by_handle             # rd_kafka_topic_t address -> slot; emptied at each rebalance
+    cdef dict slots_by_name
+    cdef readonly list topics             # slot -> name
+    cdef list correlation_headers
+    cdef frozenset index_only
+
+    def __init__(self, dict options, correlation_headers=(), index_only=()):
+        self.slots_by_handle, self.slots_by_name, self.topics = {}, {}, []
+        self.correlation_headers = [name.encode() for name in correlation_headers]
+        self.index_only = frozenset(index_only)
+        self.open(TYPE_CONSUMER, options, EVENT_REBALANCE | EVENT_OFFSET_COMMIT)
+        self.control_queue = f.rd_kafka_queue_get_consumer(self.rk)
+        self.data_queue = f.rd_kafka_queue_new(self.live())
+        self.control_fd = self.wake_by(self.control_queue)
+        self.data_fd = self.wake_by(self.data_queue)
+
+    def __dealloc__(self):
+        free(self.taken)
+
+    cdef int close_queues(self) except -1:
+        f.rd_kafka_queue_io_event_enable(self.data_queue, -1, NULL, 0)
+        f.rd_kafka_queue_io_event_enable(self.control_queue, -1, NULL, 0)
+        f.rd_kafka_queue_destroy(self.data_queue)
+        f.rd_kafka_queue_destroy(self.control_queue)
+        return 0
+
+    def subscribe(self, topics):
+        """Join the group. Names, or regular expressions that begin with ^."""
+        cdef partition_list_t *wanted = make_list([(topic, -1) for topic in topics])
+        cdef int code = f.rd_kafka_subscribe(self.live(), wanted)
+        f.rd_kafka_topic_partition_list_destroy(wanted)
+        if code:
+            raise failure(code)
+
+    def take(self, Batch batch not None, Py_ssize_t records_max):
+        """Move up to `records_max` fetched records into an empty batch; gives [RecordError]. Never waits."""
+        self.live()
+        assert batch.b.record_count == 0 and 0 < records_max <= batch.b.record_capacity
+        if records_max > self.taken_capacity:
+            free(self.taken)
+            self.taken_capacity = 0
+            self.taken = <message_t **>malloc(records_max * sizeof(message_t *))
+            if self.taken == NULL:
+                raise MemoryError()
+            self.taken_capacity = records_max
+        cdef ssize_t count = f.rd_kafka_consume_batch_queue(self.data_queue, 0, self.taken, records_max)
+        if count < 0:
+            raise failure(-199, "rd_kafka_consume_batch_queue failed")        # _FAIL
+        batch.release_records = release_messages
+        return describe_records(self, batch, count)
+
+    def poll_control(self):
+        """[Rebalance | CommitResult | KafkaNotice] that wait. Call at least every max.poll.interval.ms, also when idle."""
+        cdef rkevent_t *event
+        cdef int kind
+        result = []
+        self.live()
+        while True:
+            event = f.rd_kafka_queue_poll(self.control_queue, 0)
+            if event == NULL:
+                return result
+            kind = f.rd_kafka_event_type(event)
+            try:
+                if kind == EVENT_REBALANCE:
+                    result.append(self.read_rebalance(event))
+                elif kind == EVENT_OFFSET_COMMIT:
+                    code = f.rd_kafka_event_error(event)
+                    partitions = read_list(f.rd_kafka_event_topic_partition_list(event))
+                    result.append(CommitResult(code, error_name(code), partitions))
+                elif kind == EVENT_ERROR or kind == EVENT_LOG:
+                    result.append(read_notice(event, kind))
+                else:
+                    raise AssertionError(f"event {kind:#x} on the control queue: a partition is not forwarded")
+            finally:
+                f.rd_kafka_event_destroy(event)
+
+    cdef object read_rebalance(self, rkevent_t *event):
+        cdef int code = f.rd_kafka_event_error(event)
+        partitions = [(row.topic, row.partition) for row in read_list(f.rd_kafka_event_topic_partition_list(event))]
+        if code == ERR_ASSIGN_PARTITIONS:
+            return Rebalance("assign", partitions, False)
+        # Anything else is to be answered as a revoke, as rdkafka.h says of the callback.
+        return Rebalance("revoke", partitions, bool(f.rd_kafka_assignment_lost(self.live())))
+
+    def poll_main(self):
+        """[KafkaNotice] that wait."""
+        self.live()
+        return poll_notices(self.main_queue)
+
+    @property
+    def rebalance_protocol(self):
+        """`EAGER`, `COOPERATIVE` or `NONE`."""
+        cdef const char *name = f.rd_kafka_rebalance_protocol(self.live())
+        return name.decode() if name != NULL else "NONE"
+
+    def assign(self, partitions, *, bint incremental):
+        """[(topic, partition, offset)]: forward each to the data queue, then start fetching."""
+        cdef queue_t *queue
+        cdef partition_list_t *wanted
+        for row in partitions:
+            queue = f.rd_kafka_queue_get_partition(self.live(), row[0].encode(), row[1])
+            if queue == NULL:
+                raise failure(-190)                   # _UNKNOWN_PARTITION
+            f.rd_kafka_queue_forward(queue, self.data_queue)
+            f.rd_kafka_queue_destroy(queue)
+        self.slots_by_handle = {}
+        wanted = make_list(partitions)
+        try:
+            self.change_assignment(wanted, True, incremental)
+        finally:
+            f.rd_kafka_topic_partition_list_destroy(wanted)
+
+    def unassign(self, partitions, *, bint incremental):
+        """Give partitions back. librdkafka commits what is stored as a part of it."""
+        cdef partition_list_t *given = make_list(partitions)
+        self.slots_by_handle = {}
+        try:
+            self.change_assignment(given, False, incremental)
+        finally:
+            f.rd_kafka_topic_partition_list_destroy(given)
+
+    cdef int change_assignment(self, partition_list_t *partitions, bint add, bint incremental) except -1:
+        cdef rkerror_t *error = NULL
+        cdef int code
+        if incremental:
+            if add:
+                error = f.rd_kafka_incremental_assign(self.live(), partitions)
+            else:
+                error = f.rd_kafka_incremental_unassign(self.live(), partitions)
+            if error != NULL:
+                raise taken_failure(error)
+            return 0
+        code = f.rd_kafka_assign(self.live(), partitions if add else NULL)
+        if code:
+            raise failure(code)
+        return 0
+
+    def store(self, partitions):
+        """[(topic, partition, next_offset, leader_epoch, metadata)]; gives those refused as [PartitionOffset]."""
+        cdef partition_list_t *stored = make_list(partitions)
+        cdef int code = f.rd_kafka_offsets_store(self.live(), stored)
+        try:
+            return [row for row in read_list(stored) if row.error] if code else []
+        finally:
+            f.rd_kafka_topic_partition_list_destroy(stored)
+
+    def positions(self, partitions):
+        """[PartitionOffset] of the next record that the application will see. Does not go to the network."""
+        cdef partition_list_t *asked = make_list(partitions)
+        f.rd_kafka_position(self.live(), asked)
+        try:
+            return read_list(asked)
+        finally:
+            f.rd_kafka_topic_partition_list_destroy(asked)
+
+    def cached_watermarks(self, str topic not None, int32_t partition):
+        """(low, high) of the last fetch reply, -1001 where there was none yet. Does not go to the network."""
+        cdef int64_t low = -1001, high = -1001
+        f.rd_kafka_get_watermark_offsets(self.live(), topic.encode(), partition, &low, &high)
+        return low, high
+
+    def seek(self, partitions):
+        """[(topic, partition, offset)]: go on fetching there; does not wait."""
+        cdef partition_list_t *wanted = make_list(partitions)
+        cdef rkerror_t *error = f.rd_kafka_seek_partitions(self.live(), wanted, 0)
+        f.rd_kafka_topic_partition_list_destroy(wanted)
+        if error != NULL:
+            raise taken_failure(error)
+
+    def committed(self, partitions, int timeout_ms):
+        """[PartitionOffset] of the group. Runs on: a helper thread; goes to the network."""
+        cdef partition_list_t *asked = make_list(partitions)
+        cdef int code
+        cdef rd_kafka_t *rk = self.live()
+        try:
+            with nogil:
+                code = f.rd_kafka_committed(rk, asked, timeout_ms)
+            if code:
+                raise failure(code)
+            return read_list(asked)
+        finally:
+            f.rd_kafka_topic_partition_list_destroy(asked)
+
+    def list_offsets(self, partitions, int timeout_ms):
+        """[PartitionOffset] for (topic, partition, -1 end | -2 beginning). Runs on: a helper thread."""
+        return list_offsets(self.live(), partitions, timeout_ms)
+
+    def describe_topics(self, topics, int timeout_ms):
+        """{topic: TopicDescription}. Runs on: a helper thread."""
+        return describe_topics(self.live(), topics, timeout_ms)
+
+    def close(self):
+        """Begin to leave the group. Serve `poll_control` until `closed`."""
+        cdef rkerror_t *error = f.rd_kafka_consumer_close_queue(self.live(), self.control_queue)
+        if error != NULL:
+            raise taken_failure(error)
+
+    @property
+    def closed(self):
+        return bool(f.rd_kafka_consumer_closed(self.live()))
+
+
+cdef void release_messages(batch_t *b) noexcept:
+    cdef Py_ssize_t i
+    for i in range(b.record_count):
+        f.rd_kafka_message_destroy(b.records[i].message)
+
+
+cdef list poll_notices(queue_t *queue):
+    cdef rkevent_t *event
+    cdef int kind
+    result = []
+    while True:
+        event = f.rd_kafka_queue_poll(queue, 0)
+        if event == NULL:
+            return result
+        kind = f.rd_kafka_event_type(event)
+        if kind == EVENT_ERROR or kind == EVENT_LOG:
+            result.append(read_notice(event, kind))
+        f.rd_kafka_event_destroy(event)
+
+
+cdef list describe_records(Consumer consumer, Batch batch, Py_ssize_t count):
+    """Fill records and spans from the messages taken, in one pass; errors are taken out of the row."""
+    cdef batch_t *b = &batch.b
+    cdef record_t *record
+    cdef message_t *message
+    cdef span_t *span = NULL
+    cdef Py_ssize_t i, kept = 0
+    cdef int span_index = -1, time_type
+    cdef bint look_for_correlation = len(consumer.correlation_headers) > 0
+    errors = []
+    for i in range(count):
+        message = consumer.taken[i]
+        if message.err:
+            errors.append(read_record_error(message))
+            f.rd_kafka_message_destroy(message)
+            continue
+        record = &b.records[kept]
+        kept += 1
+        b.record_count = kept
+        record.message = message
+        record.headers = NULL
+        record.correlation = NULL
+        if span == NULL or message.partition != span.partition or message.rkt != span.rkt:
+            if span != NULL:
+                span.leader_epoch = f.rd_kafka_message_leader_epoch(b.records[kept - 2].message)
+            span_index = find_span(consumer, batch, message)
+            span = &b.spans[span_index]
+        record.span_index = span_index
+        span.last_offset = message.offset
+        b.payload_bytes += message.len
+        record.timestamp_ms = f.rd_kafka_message_timestamp(message, &time_type)
+        if span.received_count == 0:
+            span.first_timestamp_ms = record.timestamp_ms
+        span.received_count += 1
+        if f.rd_kafka_message_headers(message, &record.headers) == 0 and look_for_correlation:
+            find_correlation(consumer.correlation_headers, record)
+    if span != NULL:
+        span.leader_epoch = f.rd_kafka_message_leader_epoch(b.records[kept - 1].message)
+    return errors
+
+
+cdef int find_span(Consumer consumer, Batch batch, message_t *message) except -1:
+    """Index of the span of this partition. A batch has few, as librdkafka queues a fetch reply's records together."""
+    cdef batch_t *b = &batch.b
+    cdef Py_ssize_t i
+    cdef const char *name
+    for i in range(b.span_count - 1, -1, -1):
+        if b.spans[i].rkt == message.rkt and b.spans[i].partition == message.partition:
+            return <int>i
+    name = f.rd_kafka_topic_name(message.rkt)
+    slot = consumer.slots_by_handle.get(<size_t>message.rkt)
+    if slot is None:
+        slot = slot_of_topic(consumer, name.decode())
+        consumer.slots_by_handle[<size_t>message.rkt] = slot
+    index_only = consumer.topics[slot] in consumer.index_only
+    return batch.add_span(message.rkt, name, slot, message.partition, message.offset, index_only)
+
+
+cdef int slot_of_topic(Consumer consumer, str topic) except -1:
+    if topic not in consumer.slots_by_name:
+        consumer.slots_by_name[topic] = len(consumer.topics)
+        consumer.topics.append(topic)
+    return consumer.slots_by_name[topic]
+
+
+cdef int find_correlation(list names, record_t *record) except -1:
+    cdef const void *value
+    cdef size_t size
+    cdef bytes name
+    for name in names:
+        if f.rd_kafka_header_get(record.headers, 0, name, &value, &size) == 0:
+            if is_header_id(<const char *>value, size):
+                record.correlation, record.correlation_bytes = <const char *>value, size
+                return 0
+    return 0
+
+
+cdef object read_record_error(message_t *message):
+    text = (<char *>message.payload)[:message.len] if message.payload != NULL else b""
+    topic = f.rd_kafka_topic_name(message.rkt).decode() if message.rkt != NULL else ""
+    return RecordError(
+        message.err, error_name(message.err), text.decode("utf-8", "replace"), topic, message.partition, message.offset
+    )

@@ -1,0 +1,189 @@
+# What all handles share: options, queues with their eventfds, errors, events that are no data.
+
+class KafkaNotice(NamedTuple):
+    """An error or a log line of librdkafka. `level` as in syslog: 3 error, 4 warning, 6 info, 7 debug."""
+
+    kind: str                     # "error" | "log"
+    level: int
+    code: int
+    name: str
+    text: str
+    fatal: bool
+
+
+class PartitionOffset(NamedTuple):
+    """One partition with an offset. `offset` < 0: none."""
+
+    topic: str
+    partition: int
+    offset: int
+    leader_epoch: int = -1
+    metadata: bytes = b""
+    error: int = 0
+
+
+class TopicDescription(NamedTuple):
+    """What the cluster says of one topic. `error` 0: it exists."""
+
+    topic_id: str
+    partition_count: int
+    error: int
+
+
+cdef long live_handle_count = 0
+
+
+def live_handles():
+    """How many librdkafka handles of ours exist. For the test that proves tear-down."""
+    return live_handle_count
+
+
+cdef object failure(int code, str text=""):
+    return KafkaFailure(code, f.rd_kafka_err2name(code).decode(), text or f.rd_kafka_err2str(code).decode())
+
+
+cdef object taken_failure(rkerror_t *error):
+    """A KafkaFailure from an error object, which is given back."""
+    result = failure(f.rd_kafka_error_code(error), f.rd_kafka_error_string(error).decode("utf-8", "replace"))
+    f.rd_kafka_error_destroy(error)
+    return result
+
+
+def error_name(int code):
+    """`_ALL_BROKERS_DOWN` for -187."""
+    return f.rd_kafka_err2name(code).decode()
+
+
+cdef partition_list_t *make_list(partitions) except NULL:
+    """(topic, partition[, offset[, leader_epoch[, metadata]]]) as librdkafka's list. The caller destroys it."""
+    cdef partition_list_t *result = f.rd_kafka_topic_partition_list_new(<int>len(partitions))
+    cdef partition_t *element
+    cdef bytes metadata
+    for row in partitions:
+        topic = row[0].encode()
+        element = f.rd_kafka_topic_partition_list_add(result, topic, row[1])
+        if len(row) > 2:
+            element.offset = row[2]
+        if len(row) > 3 and row[3] >= 0:
+            f.rd_kafka_topic_partition_set_leader_epoch(element, row[3])
+        if len(row) > 4 and row[4]:
+            metadata = row[4]
+            # Freed by the list with free().
+            element.metadata = malloc(len(metadata))
+            if element.metadata == NULL:
+                f.rd_kafka_topic_partition_list_destroy(result)
+                raise MemoryError()
+            memcpy(element.metadata, <const char *>metadata, len(metadata))
+            element.metadata_size = len(metadata)
+    return result
+
+
+cdef list read_list(partition_list_t *partitions):
+    cdef int i
+    cdef partition_t *element
+    result = []
+    if partitions == NULL:
+        return result
+    for i in range(partitions.cnt):
+        element = &partitions.elems[i]
+        metadata = (<char *>element.metadata)[:element.metadata_size] if element.metadata != NULL else b""
+        result.append(PartitionOffset(
+            element.topic.decode(), element.partition, element.offset,
+            f.rd_kafka_topic_partition_get_leader_epoch(element), metadata, element.err,
+        ))
+    return result
+
+
+cdef conf_t *make_conf(dict options, int events) except NULL:
+    cdef char text[ERROR_TEXT_BYTES]
+    cdef conf_t *conf = f.rd_kafka_conf_new()
+    for key, value in options.items():
+        if f.rd_kafka_conf_set(conf, key.encode(), value.encode(), text, sizeof(text)):
+            message = text.decode("utf-8", "replace")
+            f.rd_kafka_conf_destroy(conf)
+            raise failure(-186, message)              # _INVALID_ARG
+    f.rd_kafka_conf_set_events(conf, events)
+    return conf
+
+
+cdef class Handle:
+    """One rd_kafka_t with its main queue. Owner of both; `destroy` may block and belongs on a helper thread."""
+
+    cdef rd_kafka_t *rk
+    cdef queue_t *main_queue
+    cdef readonly int main_fd             # readable when the main queue has something
+    cdef list descriptors
+    cdef object __weakref__
+
+    cdef int open(self, int kind, dict options, int events) except -1:
+        global live_handle_count
+        cdef char text[ERROR_TEXT_BYTES]
+        cdef conf_t *conf = make_conf({**options, "log.queue": "true"}, events | EVENT_LOG | EVENT_ERROR)
+        self.descriptors = []
+        self.rk = f.rd_kafka_new(kind, conf, text, sizeof(text))
+        if self.rk == NULL:
+            message = text.decode("utf-8", "replace")
+            f.rd_kafka_conf_destroy(conf)
+            raise failure(-186, message)
+        live_handle_count += 1
+        self.main_queue = f.rd_kafka_queue_get_main(self.rk)
+        f.rd_kafka_set_log_queue(self.rk, self.main_queue)
+        self.main_fd = self.wake_by(self.main_queue)
+        return 0
+
+    cdef int wake_by(self, queue_t *queue) except -1:
+        """An eventfd that becomes readable when the queue goes from empty to not empty."""
+        cdef uint64_t one = 1
+        descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.descriptors.append(descriptor)
+        f.rd_kafka_queue_io_event_enable(queue, descriptor, &one, sizeof(one))
+        return descriptor
+
+    cdef int close_queues(self) except -1:
+        """The queues of a subclass; called once, before the handle goes."""
+        return 0
+
+    def destroy(self):
+        """Runs on: a helper thread. May block while librdkafka ends its threads."""
+        global live_handle_count
+        cdef rd_kafka_t *rk = self.rk
+        if rk == NULL:
+            return
+        self.rk = NULL
+        self.close_queues()
+        f.rd_kafka_queue_io_event_enable(self.main_queue, -1, NULL, 0)
+        f.rd_kafka_queue_destroy(self.main_queue)
+        with nogil:
+            f.rd_kafka_destroy(rk)
+        live_handle_count -= 1
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors = []
+
+    cdef inline rd_kafka_t *live(self) except NULL:
+        """The handle, or an error when it was destroyed: librdkafka would crash."""
+        if self.rk == NULL:
+            raise failure(-197, "the handle was destroyed")           # _DESTROY
+        return self.rk
+
+    def fatal_error(self):
+        """(code, text) of the error that ended this handle, or None."""
+        cdef char text[ERROR_TEXT_BYTES]
+        cdef int code = f.rd_kafka_fatal_error(self.live(), text, sizeof(text))
+        return (code, text.decode("utf-8", "replace")) if code else None
+
+
+cdef object read_notice(rkevent_t *event, int kind):
+    """KafkaNotice of an error or log event."""
+    cdef const char *facility
+    cdef const char *line
+    cdef int level
+    if kind == EVENT_LOG:
+        f.rd_kafka_event_log(event, &facility, &line, &level)
+        return KafkaNotice("log", level, 0, facility.decode("utf-8", "replace"), line.decode("utf-8", "replace"), False)
+    code = f.rd_kafka_event_error(event)
+    text = f.rd_kafka_event_error_string(event)
+    return KafkaNotice(
+        "error", 3, code, error_name(code), text.decode("utf-8", "replace"),
+        bool(f.rd_kafka_event_error_is_fatal(event)),
+    )

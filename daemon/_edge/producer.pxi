@@ -1,0 +1,282 @@
+# Kafka out: batches of sends in, delivery reports back to the batch that owns them.
+
+cdef enum:
+    REPORTS_PER_READ = 1024
+    STUB_BYTES = 65536            # what is kept of a dead letter that the broker refuses for its size (design 5.7)
+    DEAD_HEADER_COUNT = 9
+
+class Refusal(NamedTuple):
+    """A send that Kafka or librdkafka refused."""
+
+    send_index: int
+    record_index: int
+    topic_index: int
+    error: int
+    dead: bool
+    stub: bool
+
+
+@cython.final
+cdef class Producer(Handle):
+    """One producer handle with a topic handle for each output topic.
+
+    fault_texts: by model.Fault, (class, stage, message) for the headers of dead letters. host: this machine.
+    keep_timestamps: typed records keep the source record's time.
+    """
+
+    cdef list topic_names
+    cdef rktopic_t **topics
+    cdef Py_ssize_t topic_count
+    cdef list fault_texts
+    cdef bytes host
+    cdef bint keep_timestamps
+    cdef const message_t *reports[REPORTS_PER_READ]
+    cdef readonly long own_delivered, own_failed
+
+    def __init__(self, dict options, topic_names, fault_texts, str host not None, bint keep_timestamps=True):
+        cdef Py_ssize_t i
+        self.topic_names = list(topic_names)
+        self.fault_texts = [tuple(text.encode() for text in texts) for texts in fault_texts]
+        self.host = host.encode()
+        self.keep_timestamps = keep_timestamps
+        self.topics = <rktopic_t **>calloc(len(self.topic_names), sizeof(rktopic_t *))
+        if self.topics == NULL:
+            raise MemoryError()
+        self.open(TYPE_PRODUCER, options, EVENT_DR)
+        for i, name in enumerate(self.topic_names):
+            self.topics[i] = f.rd_kafka_topic_new(self.live(), name.encode(), NULL)
+            if self.topics[i] == NULL:
+                raise failure(-186, f"{name!r} is no topic name")
+            self.topic_count += 1
+
+    def __dealloc__(self):
+        free(self.topics)
+
+    cdef int close_queues(self) except -1:
+        cdef Py_ssize_t i
+        for i in range(self.topic_count):
+            f.rd_kafka_topic_destroy(self.topics[i])
+        self.topic_count = 0
+        return 0
+
+    def send_many(self, Batch batch not None):
+        """Enqueue all sends of the batch that wait. True: none waits any more; False: the queue is full, try again.
+
+        A send that is refused for another reason is marked failed, and the rest goes on.
+        """
+        cdef batch_t *b = &batch.b
+        cdef send_t *send
+        cdef int code
+        self.live()
+        while b.sends_next < b.send_count:
+            send = &b.sends[b.sends_next]
+            if send.state == SEND_WAITING:
+                code = produce(self, b, send)
+                if code == ERR_QUEUE_FULL:
+                    return False
+                if code:
+                    send.error = code
+                    send.state = SEND_FAILED
+                    b.sends_failed += 1
+                else:
+                    send.state = SEND_PENDING
+                    b.sends_pending += 1
+            b.sends_next += 1
+        return True
+
+    def serve(self):
+        """([Batch without pending sends], [KafkaNotice]): what came since the last call."""
+        cdef rkevent_t *event
+        cdef int kind
+        cdef size_t count
+        reported, notices = [], []
+        self.live()
+        while True:
+            event = f.rd_kafka_queue_poll(self.main_queue, 0)
+            if event == NULL:
+                return reported, notices
+            kind = f.rd_kafka_event_type(event)
+            if kind == EVENT_DR:
+                while True:
+                    count = f.rd_kafka_event_message_array(event, self.reports, REPORTS_PER_READ)
+                    if count == 0:
+                        break
+                    self.read_reports(count, reported)
+            elif kind == EVENT_ERROR or kind == EVENT_LOG:
+                notices.append(read_notice(event, kind))
+            f.rd_kafka_event_destroy(event)
+
+    cdef int read_reports(self, size_t count, list reported) except -1:
+        cdef size_t i
+        cdef send_t *send
+        cdef batch_t *b
+        cdef const message_t *report
+        for i in range(count):
+            report = self.reports[i]
+            send = <send_t *>report._private
+            if send == NULL:
+                if report.err:
+                    self.own_failed += 1
+                else:
+                    self.own_delivered += 1
+                continue
+            b = send.owner
+            if report.err:
+                send.error = report.err
+                send.state = SEND_FAILED
+                b.sends_failed += 1
+            else:
+                send.state = SEND_DELIVERED
+            b.sends_pending -= 1
+            if b.sends_pending == 0:
+                reported.append(<object>b.object)
+        return 0
+
+    def send_own(self, Py_ssize_t topic_index, bytes value not None, bytes key=None):
+        """Enqueue a record of the daemon itself, such as a health event. True: accepted."""
+        cdef argument_t arguments[4]
+        cdef rkerror_t *error
+        arguments[0].kind, arguments[0].u.topic = VTYPE_RKT, self.topics[topic_index]
+        arguments[1].kind = VTYPE_VALUE
+        arguments[1].u.memory.data, arguments[1].u.memory.size = <char *>value, len(value)
+        arguments[2].kind, arguments[2].u.number = VTYPE_MSGFLAGS, MSG_F_COPY
+        arguments[3].kind = VTYPE_KEY
+        arguments[3].u.memory.data = <char *>key if key is not None else NULL
+        arguments[3].u.memory.size = len(key) if key is not None else 0
+        error = f.rd_kafka_produceva(self.live(), arguments, 4)
+        if error != NULL:
+            f.rd_kafka_error_destroy(error)
+            return False
+        return True
+
+    @property
+    def queue_length(self):
+        """Records enqueued or in flight, and reports not yet served."""
+        return f.rd_kafka_outq_len(self.live())
+
+    def purge(self):
+        """Take back everything that is queued or in flight: each gets a report with an error."""
+        f.rd_kafka_purge(self.live(), 3)                  # PURGE_F_QUEUE | PURGE_F_INFLIGHT
+
+    def provoke_fatal_error(self, int code, str text not None):
+        """For tests: librdkafka's own switch into its fatal state."""
+        f.rd_kafka_test_fatal_error(self.live(), code, text.encode())
+
+
+cdef int produce(Producer producer, batch_t *b, send_t *send) except? -1:
+    """0, or the error code. The value is not copied: the batch holds its message until the report is in."""
+    cdef argument_t arguments[6]
+    cdef record_t *record = &b.records[send.record_index]
+    cdef message_t *message = record.message
+    cdef headers_t *headers = NULL
+    cdef rkerror_t *error
+    cdef int code
+    cdef size_t argument_count = 5
+    arguments[0].kind, arguments[0].u.topic = VTYPE_RKT, producer.topics[send.topic_index]
+    arguments[1].kind = VTYPE_VALUE
+    arguments[1].u.memory.data, arguments[1].u.memory.size = message.payload, message.len
+    arguments[2].kind, arguments[2].u.pointer = VTYPE_OPAQUE, send
+    arguments[3].kind = VTYPE_TIMESTAMP
+    arguments[3].u.big_number = record.timestamp_ms if producer.keep_timestamps and record.timestamp_ms > 0 else 0
+    arguments[4].kind = VTYPE_KEY
+    if send.flags & SEND_DEAD:
+        arguments[3].u.big_number = 0
+        arguments[4].u.memory.data, arguments[4].u.memory.size = message.key, message.key_len
+        if send.flags & SEND_STUB and message.len > STUB_BYTES:
+            arguments[1].u.memory.size = STUB_BYTES
+        headers = dead_letter_headers(producer, b, send)
+    else:
+        arguments[4].u.memory.size = send.key_bytes
+        arguments[4].u.memory.data = b.keys + send.key_offset if send.key_bytes else NULL
+        if send.flags & SEND_HEADERS:
+            headers = f.rd_kafka_headers_copy(record.headers)
+    if headers != NULL:
+        arguments[5].kind, arguments[5].u.headers = VTYPE_HEADERS, headers
+        argument_count = 6
+    error = f.rd_kafka_produceva(producer.rk, arguments, argument_count)
+    if error == NULL:
+        return 0                                      # the headers are librdkafka's now
+    if headers != NULL:
+        f.rd_kafka_headers_destroy(headers)
+    code = f.rd_kafka_error_code(error)
+    f.rd_kafka_error_destroy(error)
+    return code
+
+
+cdef inline void add_header(headers_t *headers, const char *name, bytes value) noexcept:
+    f.rd_kafka_header_add(headers, name, -1, <const char *>value, len(value))
+
+
+cdef headers_t *dead_letter_headers(Producer producer, batch_t *b, send_t *send) except NULL:
+    """The source record's headers, then where it came from and why it is here (design 6.2)."""
+    cdef record_t *record = &b.records[send.record_index]
+    cdef span_t *span = &b.spans[record.span_index]
+    cdef headers_t *headers
+    fault_class, stage, message = producer.fault_texts[send.fault]
+    if send.cause:
+        message = message + b": " + <bytes>f.rd_kafka_err2name(send.cause)
+    # A stub has no room to spare: the source's own headers may be what made it too large.
+    if record.headers != NULL and not send.flags & SEND_STUB:
+        headers = f.rd_kafka_headers_copy(record.headers)
+    else:
+        headers = f.rd_kafka_headers_new(DEAD_HEADER_COUNT)
+    add_header(headers, b"__ingestd.errors.topic", span.topic)
+    add_header(headers, b"__ingestd.errors.partition", b"%d" % span.partition)
+    add_header(headers, b"__ingestd.errors.offset", b"%d" % record.message.offset)
+    add_header(headers, b"__ingestd.errors.timestamp", b"%d" % record.timestamp_ms)
+    add_header(headers, b"__ingestd.errors.stage", stage)
+    add_header(headers, b"__ingestd.errors.class", fault_class)
+    add_header(headers, b"__ingestd.errors.message", message)
+    add_header(headers, b"__ingestd.errors.host", producer.host)
+    if send.flags & SEND_STUB:
+        add_header(headers, b"__ingestd.errors.size", b"%d" % record.message.len)
+    return headers
+
+
+def refusals(Batch batch not None):
+    """[Refusal]: the failed sends of a batch that nobody has dealt with yet, in offset order."""
+    cdef batch_t *b = &batch.b
+    cdef send_t *send
+    cdef Py_ssize_t i
+    result = []
+    if b.sends_failed == 0:
+        return result
+    for i in range(b.send_count):
+        send = &b.sends[i]
+        if send.state == SEND_FAILED:
+            result.append(Refusal(
+                i, send.record_index, send.topic_index, send.error,
+                bool(send.flags & SEND_DEAD), bool(send.flags & SEND_STUB),
+            ))
+    return result
+
+
+def rearm(Batch batch not None, Py_ssize_t send_index):
+    """A failed send waits again: the next `send_many` enqueues it."""
+    cdef batch_t *b = &batch.b
+    cdef send_t *send = &b.sends[send_index]
+    assert send.state == SEND_FAILED
+    send.state = SEND_WAITING
+    b.sends_failed -= 1
+    if send_index < b.sends_next:
+        b.sends_next = send_index
+
+
+def rearm_as_dead_letter(Batch batch not None, Py_ssize_t send_index, int fault, int topic_index, bint stub=False):
+    """A send that Kafka refused for good goes to the dead letters instead; a refused dead letter becomes a stub."""
+    cdef send_t *send = &batch.b.sends[send_index]
+    if not send.flags & SEND_DEAD:
+        send.cause = send.error
+        send.fault = <uint8_t>fault
+        send.topic_index = <uint16_t>topic_index
+        send.flags |= SEND_DEAD
+    if stub:
+        send.flags |= SEND_STUB
+    rearm(batch, send_index)
+
+
+def add_dead_letter(Batch batch not None, Py_ssize_t record_index, int fault, int topic_index):
+    """One more send for a record whose Redis commands were refused for good. Nothing may be pending: memory moves."""
+    cdef batch_t *b = &batch.b
+    assert b.sends_pending == 0
+    batch.append_send(record_index, topic_index, SEND_DEAD, fault)

@@ -1,0 +1,29 @@
+# What the native edge may see of the pure core: the batch that it fills, and nothing else.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+
+from ingestd._abi cimport batch_t, record_t, span_t
+
+ctypedef void (*release_fn)(batch_t *batch) noexcept
+
+
+cdef bint is_header_id(const char *value, size_t size) noexcept nogil
+
+
+cdef class Batch:
+    cdef batch_t b
+    cdef release_fn release_records      # set by who filled it; gives the messages back
+    cdef list references                 # keeps test records alive
+    cdef list trims                      # indexes of the ZREMRANGEBYRANK replies
+    cdef readonly Py_ssize_t events_max
+    cdef public int batch_id             # the engine's number, and what the ledger calls it
+    cdef public int owes                 # sinks that have not finished, as bits
+    cdef public double taken_at_s        # monotonic, set by the engine
+    cdef public object slot              # records that the Redis sink had refused for good, or None
+    cdef public object table             # the RouteTable that it was processed with
+
+    cdef void clear_counts(self) noexcept
+    cdef int add_span(
+        self, void *rkt, const char *topic, uint32_t topic_slot, int32_t partition, int64_t offset, bint index_only
+    ) except -1
+    cdef int append_send(self, Py_ssize_t record_index, uint16_t topic, uint8_t flags, int fault) except -1

@@ -1,0 +1,128 @@
+"""The pure core: records of one batch in; sends and Redis bytes out."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from ingestd.rules import CompiledRule
+
+STRING_FIELDS: tuple[str, ...]
+VOCABULARY: dict[str, dict[str, int]]
+
+# (payload, timestamp_ms, topic, topic_slot, partition, offset, headers, index_only)
+RecordRow = tuple[bytes | None, int, str, int, int, int, list[tuple[str, bytes]] | None, bool]
+
+class Span(NamedTuple):
+    """A run of records of one partition inside one batch."""
+
+    topic_slot: int
+    partition: int
+    leader_epoch: int
+    first_offset: int
+    last_offset: int
+    received_count: int
+    dropped_count: int
+    dead_count: int
+    first_timestamp_ms: int
+
+class Carrier:
+    """`labels` or `metadata`: an object of which only the correlation id is looked at."""
+
+    correlation_id: object
+
+def event_struct(with_labels: bool) -> type:
+    """The Struct that events are decoded into."""
+
+class RecordView:
+    """The bytes of one record as a buffer that is pointed elsewhere for the next."""
+
+class RouteTable:
+    """Rules and storage settings as the loop reads them. Made anew at a reload, never changed."""
+
+    def __init__(
+        self,
+        rules: Sequence[CompiledRule],
+        *,
+        partition_by: int,
+        event_bytes_max: int,
+        stored_types_mask: int,
+        index_correlation: bool,
+        index_trace: bool,
+        compact: bool,
+        events_ttl_s: int,
+        logs_ttl_s: int,
+        error_logs_ttl_s: int,
+        traces_ttl_s: int,
+        alerts_ttl_s: int,
+        index_members_max: int,
+    ) -> None: ...
+
+class IndexCache:
+    """Which index keys had their TTL set lately. Direct-mapped, of fixed size."""
+
+    def __init__(self, slot_count: int = 65536) -> None: ...
+    def clear(self) -> None:
+        """Forget everything: after a reconnect Redis may not have what was sent before."""
+
+class Batch:
+    """One batch. Filled by the edge (or `load` in tests), worked on by `process_batch`, given back by `release`."""
+
+    batch_id: int
+    owes: int
+    taken_at_s: float
+    slot: Any
+    table: Any
+    @property
+    def events_max(self) -> int: ...
+    @property
+    def record_count(self) -> int: ...
+    @property
+    def send_count(self) -> int: ...
+    @property
+    def reply_count(self) -> int: ...
+    @property
+    def sends_pending(self) -> int: ...
+    @property
+    def sends_failed(self) -> int: ...
+    @property
+    def sends_waiting(self) -> bool: ...
+    @property
+    def held_bytes(self) -> int: ...
+    def __init__(self, events_max: int) -> None: ...
+    def load(self, records: Iterable[RecordRow], correlation_headers: Sequence[str] = ()) -> None: ...
+    def release(self) -> None: ...
+    def resp(self) -> bytes: ...
+    def resp_view(self) -> memoryview: ...
+    def spans(self) -> list[Span]: ...
+    def sends(self) -> list[tuple[int, int, bytes | None, int, int]]: ...
+    def verdicts(self) -> list[tuple[int, int]]: ...
+    def fault_counts(self) -> dict[int, int]: ...
+    def reply_ends(self) -> list[int]: ...
+    def trim_replies(self) -> list[int]: ...
+    def record_of_reply(self, reply_index: int) -> int: ...
+    def mark_dead(self, record_index: int) -> bool: ...
+
+class ReplyReader:
+    """Counts replies and keeps the ones that say something: errors, and the integers that were asked for."""
+
+    @property
+    def reply_count(self) -> int: ...
+    @property
+    def errors(self) -> list[tuple[int, str]]: ...
+    @property
+    def integers(self) -> list[tuple[int, int]]: ...
+    def reset(self) -> None: ...
+    def want(self, reply_index: int) -> None: ...
+    def take_errors(self) -> list[tuple[int, str]]: ...
+    def take_integers(self) -> list[tuple[int, int]]: ...
+    def free_space(self) -> memoryview: ...
+    def received(self, size: int) -> None: ...
+    def feed(self, data: bytes) -> None: ...
+
+def process_batch(batch: Batch, table: RouteTable, cache: IndexCache, now_s: int) -> None:
+    """Decide about every record of the batch: what is sent where, and what Redis is told."""
+
+def rebuild_index(batch: Batch, table: RouteTable, cache: IndexCache, now_s: int) -> None:
+    """Make the Redis bytes again, after `cache` was cleared."""
+
+def hash_key(key: bytes) -> int:
+    """The cache's hash of an index key, as a test needs it to find two that share a slot."""

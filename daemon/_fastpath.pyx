@@ -1,0 +1,95 @@
+# distutils: language = c
+# cython: language_level=3
+"""The pure core. Records of one batch in; sends and Redis bytes out. No socket, no clock, no config, no logger.
+
+One C file, so that everything below is inlined into one loop. The parts, in the order in which they need each other:
+words, utf8, timestamp, memory, resp, index_cache, replies, event, rules, batch, process.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE, PyBuffer_FillInfo
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.ref cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strlen
+
+from ingestd._abi cimport (
+    SEND_DEAD, SEND_HEADERS, SEND_WAITING, batch_t, message_t, record_t, send_t, span_t,
+)
+
+from collections import deque
+from hashlib import sha256
+from types import MemberDescriptorType
+from typing import NamedTuple
+
+import msgspec
+
+from ingestd.errors import RedisProtocolError
+
+cdef extern from "string.h":
+    size_t strnlen(const char *text, size_t size_max) noexcept nogil
+
+cdef extern from "Python.h":
+    void Py_XDECREF(PyObject *value) noexcept
+
+cdef extern from *:
+    bint FASTPATH_DEBUG
+
+cdef enum:
+    FAULT_NONE
+    TOMBSTONE
+    TOO_LARGE
+    INVALID_UTF8
+    NOT_JSON
+    TOO_DEEP
+    WRONG_FIELD_TYPE
+    UNKNOWN_TYPE
+    UNKNOWN_LEVEL
+    BAD_TIMESTAMP
+    REJECTED_BY_KAFKA
+    REJECTED_BY_REDIS
+
+cdef enum:
+    INDEX_TTL_MARGIN_S = 3600     # model.INDEX_TTL_MARGIN_S
+
+include "_hot/words.pxi"
+include "_hot/utf8.pxi"
+include "_hot/timestamp.pxi"
+include "_hot/memory.pxi"
+include "_hot/resp.pxi"
+include "_hot/index_cache.pxi"
+include "_hot/replies.pxi"
+include "_hot/event.pxi"
+include "_hot/rules.pxi"
+include "_hot/batch.pxi"
+include "_hot/process.pxi"
+
+
+cdef text_t as_text(bytes value):
+    cdef text_t text
+    text.data, text.size = value, len(value)
+    return text
+
+
+# The numbers that model.py must agree with; a test compares them.
+VOCABULARY = {
+    "types": {"LOG": LOG, "METRIC": METRIC, "ALERT": ALERT, "TRACE": TRACE, "HEALTH": HEALTH},
+    "levels": {"DEBUG": DEBUG, "INFO": INFO, "WARNING": WARNING, "ERROR": ERROR, "FATAL": FATAL},
+    "actions": {
+        "DROP": DROP, "KEEP": KEEP, "ROUTE": ROUTE, "COPY": COPY, "SAMPLE": SAMPLE, "NO_STORE": NO_STORE,
+    },
+    "partition_by": {"TRACE": BY_TRACE, "CORRELATION": BY_CORRELATION, "NONE": BY_NONE},
+    "verdicts": {"ROUTED": VERDICT_ROUTED, "DROPPED": VERDICT_DROPPED, "DEAD": VERDICT_DEAD},
+    "faults": {
+        "NONE": FAULT_NONE, "TOMBSTONE": TOMBSTONE, "TOO_LARGE": TOO_LARGE, "INVALID_UTF8": INVALID_UTF8,
+        "NOT_JSON": NOT_JSON, "TOO_DEEP": TOO_DEEP, "WRONG_FIELD_TYPE": WRONG_FIELD_TYPE,
+        "UNKNOWN_TYPE": UNKNOWN_TYPE, "UNKNOWN_LEVEL": UNKNOWN_LEVEL, "BAD_TIMESTAMP": BAD_TIMESTAMP,
+        "REJECTED_BY_KAFKA": REJECTED_BY_KAFKA, "REJECTED_BY_REDIS": REJECTED_BY_REDIS,
+    },
+    "limits": {
+        "TOPICS_PER_EVENT_MAX": TOPICS_PER_EVENT_MAX, "DEAD_LETTER_TOPIC_INDEX": DEAD_LETTER_TOPIC,
+        "INDEX_TTL_MARGIN_S": INDEX_TTL_MARGIN_S, "RECORD_OVERHEAD_BYTES": RECORD_OVERHEAD_BYTES,
+    },
+    "flags": {"SEND_HEADERS": SEND_HEADERS, "SEND_DEAD": SEND_DEAD},
+}

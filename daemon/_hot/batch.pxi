@@ -1,0 +1,251 @@
+# The batch: records in, sends and Redis bytes out. Owner of all memory named in _abi.pxd.
+
+cdef enum:
+    # Book-keeping of one held record: librdkafka's op and message, our record_t and send_t (design 5.6).
+    RECORD_OVERHEAD_BYTES = 600
+    # A batch that once held giants gives the memory back: above this the RESP buffer is freed at release.
+    RESP_KEPT_BYTES = 8 * 1024 * 1024
+
+
+class Span(NamedTuple):
+    """A run of records of one partition inside one batch."""
+
+    topic_slot: int
+    partition: int
+    leader_epoch: int
+    first_offset: int
+    last_offset: int
+    received_count: int
+    dropped_count: int
+    dead_count: int
+    first_timestamp_ms: int
+
+
+cdef class Batch:
+    """One batch. Filled by the edge (or `load` in tests), worked on by `process_batch`, given back by `release`."""
+
+    def __cinit__(self, Py_ssize_t events_max):
+        if events_max < 1:
+            raise ValueError("events_max must be at least 1")
+        self.events_max = events_max
+        self.b.object = <void *>self
+        self.references = []
+        self.trims = []
+        self.release_records = NULL
+        grow(<void **>&self.b.records, &self.b.record_capacity, events_max, sizeof(record_t))
+
+    def __dealloc__(self):
+        if self.release_records != NULL and self.b.record_count:
+            self.release_records(&self.b)
+        PyMem_RawFree(self.b.records)
+        PyMem_RawFree(self.b.sends)
+        PyMem_RawFree(self.b.spans)
+        PyMem_RawFree(self.b.keys)
+        PyMem_RawFree(self.b.resp)
+
+    def release(self):
+        """Give the records back and make the batch empty. Nothing may be pending on it."""
+        assert self.b.sends_pending == 0
+        if self.release_records != NULL and self.b.record_count:
+            self.release_records(&self.b)
+        self.clear_counts()
+
+    cdef void clear_counts(self) noexcept:
+        cdef batch_t *b = &self.b
+        b.record_count = b.send_count = b.span_count = 0
+        b.key_used = b.resp_used = b.reply_count = b.payload_bytes = 0
+        b.sends_pending = b.sends_failed = b.sends_next = 0
+        if self.references:
+            self.references = []
+        if self.trims:
+            self.trims = []
+        if b.resp_capacity > RESP_KEPT_BYTES:
+            PyMem_RawFree(b.resp)
+            b.resp = NULL
+            b.resp_capacity = 0
+
+    cdef int add_span(
+        self, void *rkt, const char *topic, uint32_t topic_slot, int32_t partition, int64_t offset, bint index_only
+    ) except -1:
+        """Index of a new span that begins at `offset`."""
+        cdef batch_t *b = &self.b
+        cdef span_t *span
+        if b.span_count == b.span_capacity:
+            grow(<void **>&b.spans, &b.span_capacity, b.span_count + 16, sizeof(span_t))
+        span = &b.spans[b.span_count]
+        memset(span, 0, sizeof(span_t))
+        span.rkt = rkt
+        span.topic = topic
+        span.topic_slot = topic_slot
+        span.partition = partition
+        span.leader_epoch = -1
+        span.first_offset = span.last_offset = offset
+        span.index_only = index_only
+        b.span_count += 1
+        return <int>b.span_count - 1
+
+    cdef int append_send(self, Py_ssize_t record_index, uint16_t topic, uint8_t flags, int fault) except -1:
+        """One more send behind the others. Nothing may be pending on the batch: the array may move."""
+        reserve_sends(&self.b, 1)
+        add_send(&self.b, record_index, topic, flags).fault = <uint8_t>fault
+        return 0
+
+    @property
+    def record_count(self):
+        return self.b.record_count
+
+    @property
+    def send_count(self):
+        return self.b.send_count
+
+    @property
+    def reply_count(self):
+        return self.b.reply_count
+
+    @property
+    def sends_pending(self):
+        return self.b.sends_pending
+
+    @property
+    def sends_failed(self):
+        return self.b.sends_failed
+
+    @property
+    def sends_waiting(self):
+        """Whether some send has not been enqueued yet."""
+        return self.b.sends_next < self.b.send_count
+
+    @property
+    def held_bytes(self):
+        """Memory that this batch keeps: payloads, their book-keeping, and the Redis bytes."""
+        return self.b.payload_bytes + self.b.record_count * RECORD_OVERHEAD_BYTES + self.b.resp_capacity
+
+    def resp_view(self):
+        """The Redis bytes without a copy. Valid until `release`: replies to all of them come before."""
+        return PyMemoryView_FromMemory(self.b.resp, self.b.resp_used, PyBUF_READ)
+
+    def resp(self):
+        """The Redis bytes, copied."""
+        return self.b.resp[:self.b.resp_used] if self.b.resp_used else b""
+
+    def spans(self):
+        """[Span], in the order in which their first records came."""
+        cdef batch_t *b = &self.b
+        cdef Py_ssize_t i
+        return [
+            Span(
+                b.spans[i].topic_slot, b.spans[i].partition, b.spans[i].leader_epoch, b.spans[i].first_offset,
+                b.spans[i].last_offset, b.spans[i].received_count, b.spans[i].dropped_count, b.spans[i].dead_count,
+                b.spans[i].first_timestamp_ms,
+            )
+            for i in range(b.span_count)
+        ]
+
+    def sends(self):
+        """[(record_index, topic_index, key or None, flags, fault)], in the order of sending."""
+        cdef batch_t *b = &self.b
+        cdef Py_ssize_t i
+        result = []
+        for i in range(b.send_count):
+            send = b.sends[i]
+            key = b.keys[send.key_offset:send.key_offset + send.key_bytes] if send.key_bytes else None
+            result.append((send.record_index, send.topic_index, key, send.flags, send.fault))
+        return result
+
+    def verdicts(self):
+        """[(verdict, fault)] by record."""
+        cdef Py_ssize_t i
+        return [(self.b.records[i].verdict, self.b.records[i].fault) for i in range(self.b.record_count)]
+
+    def fault_counts(self):
+        """{model.Fault: events} of the bad events that the fast path found."""
+        cdef Py_ssize_t i
+        counts = {}
+        for i in range(self.b.record_count):
+            if self.b.records[i].fault != FAULT_NONE:
+                counts[self.b.records[i].fault] = counts.get(self.b.records[i].fault, 0) + 1
+        return counts
+
+    def reply_ends(self):
+        """By record: how many replies the batch has had when this record's are all in."""
+        cdef Py_ssize_t i
+        return [self.b.records[i].reply_end for i in range(self.b.record_count)]
+
+    def trim_replies(self):
+        """Indexes of the replies that say how many members a ZREMRANGEBYRANK took out."""
+        return list(self.trims)
+
+    def record_of_reply(self, Py_ssize_t reply_index):
+        """Index of the record whose command has this reply."""
+        cdef Py_ssize_t low = 0, high = self.b.record_count - 1, middle
+        if not 0 <= reply_index < self.b.reply_count:
+            raise IndexError(f"reply {reply_index} of {self.b.reply_count}")
+        while low < high:
+            middle = (low + high) // 2
+            if <Py_ssize_t>self.b.records[middle].reply_end > reply_index:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def mark_dead(self, Py_ssize_t record_index):
+        """A sink refused this record for good: it counts as dead-lettered. False when it was counted before."""
+        cdef record_t *record = &self.b.records[record_index]
+        if record.verdict == VERDICT_DEAD:
+            return False
+        if record.verdict == VERDICT_DROPPED:
+            self.b.spans[record.span_index].dropped_count -= 1
+        record.verdict = VERDICT_DEAD
+        self.b.spans[record.span_index].dead_count += 1
+        return True
+
+    def load(self, records, correlation_headers=()):
+        """Fill the batch from tuples, without Kafka.
+
+        (payload or None, timestamp_ms, topic, topic_slot, partition, offset, [(header, value)] or None, index_only)
+        """
+        self.release()
+        if len(records) > self.events_max:
+            raise ValueError(f"{len(records)} records do not fit a batch of {self.events_max}")
+        spans = {}
+        for row in records:
+            load_record(self, row, correlation_headers, spans)
+
+
+cdef int load_record(Batch batch, tuple row, correlation_headers, dict spans) except -1:
+    payload, timestamp_ms, topic, topic_slot, partition, offset, headers, index_only = row
+    cdef batch_t *b = &batch.b
+    cdef record_t *record = &b.records[b.record_count]
+    cdef bytes topic_bytes = topic.encode()
+    cdef bytes message_bytes = bytes(sizeof(message_t))
+    cdef bytes value
+    cdef span_t *span
+    batch.references += [payload, topic_bytes, message_bytes]
+    memset(record, 0, sizeof(record_t))
+    record.message = <message_t *><char *>message_bytes
+    record.message.offset = offset
+    record.message.partition = partition
+    if payload is not None:
+        record.message.payload = <char *><bytes>payload
+        record.message.len = len(payload)
+    record.timestamp_ms = timestamp_ms
+    if headers:
+        record.headers = <void *>record         # only whether there are any is looked at
+        for wanted in correlation_headers:
+            value = next((content for name, content in headers if name == wanted), b"")
+            if is_header_id(value, len(value)):
+                batch.references.append(value)
+                record.correlation, record.correlation_bytes = value, len(value)
+                break
+    key = (topic_slot, partition)
+    if key not in spans:
+        spans[key] = batch.add_span(NULL, topic_bytes, topic_slot, partition, offset, index_only)
+    record.span_index = spans[key]
+    span = &b.spans[record.span_index]
+    span.last_offset = offset
+    if span.received_count == 0:
+        span.first_timestamp_ms = timestamp_ms
+    span.received_count += 1
+    b.payload_bytes += record.message.len
+    b.record_count += 1
+    return 0

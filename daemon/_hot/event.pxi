@@ -1,0 +1,227 @@
+# One event: from the record's bytes to the few texts that routing and indexing need.
+
+cdef extern from *:
+    """
+    #include <structmember.h>
+    #if PY_VERSION_HEX < 0x030D0000
+    #define Py_T_OBJECT_EX T_OBJECT_EX
+    #endif
+    /* Where a slot of a msgspec Struct lives in the object: reading it there costs a load, not a look-up. */
+    static Py_ssize_t slot_offset(PyObject *descriptor) {
+        PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
+        return member->type == Py_T_OBJECT_EX ? member->offset : -1;
+    }
+    static const char *ascii_data(PyObject *text) {
+        return PyUnicode_IS_COMPACT_ASCII(text) ? (const char *)PyUnicode_1BYTE_DATA(text) : NULL;
+    }
+    """
+    Py_ssize_t slot_offset(PyObject *descriptor)
+    const char *ascii_data(PyObject *text) noexcept
+
+cdef extern from "Python.h":
+    PyObject *PyObject_CallOneArg(PyObject *callable, PyObject *argument) noexcept
+    const char *PyUnicode_AsUTF8AndSize(PyObject *text, Py_ssize_t *size) noexcept
+    Py_ssize_t PyUnicode_GET_LENGTH(PyObject *text) noexcept
+    bint PyUnicode_CheckExact(PyObject *value) noexcept
+    void PyErr_Clear() noexcept
+    PyObject *PyErr_Occurred() noexcept
+    int PyErr_GivenExceptionMatches(PyObject *given, PyObject *expected) noexcept
+    PyObject *Py_None
+
+# The fields of design 6.1 that must be a string, null or absent, whatever rules are loaded.
+STRING_FIELDS = (
+    "id", "type", "level", "service", "component", "message", "timestamp", "correlation_id", "trace_id", "span_id",
+)
+
+
+class Carrier(msgspec.Struct, gc=False):
+    """`labels` or `metadata`: an object of which only the correlation id is looked at."""
+
+    correlation_id: object = None
+
+
+def event_struct(bint with_labels):
+    """The Struct that events are decoded into. Labels are built as a dict only when a rule reads them."""
+    labels = dict[str, object] if with_labels else Carrier
+    fields = [(name, str | None, None) for name in STRING_FIELDS]
+    fields += [("labels", labels | None, None), ("metadata", Carrier | None, None)]
+    return msgspec.defstruct("Event", fields, gc=False)
+
+
+cdef enum:
+    ID
+    TYPE
+    LEVEL
+    SERVICE
+    COMPONENT
+    MESSAGE
+    TIMESTAMP
+    CORRELATION_ID
+    TRACE_ID
+    SPAN_ID
+    LABELS
+    METADATA
+    FIELD_COUNT
+
+
+@cython.final
+cdef class RecordView:
+    """The bytes of one record as a buffer that is pointed elsewhere for the next: no bytes object an event."""
+
+    cdef char *data
+    cdef Py_ssize_t size
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.data, self.size, 1, flags)
+
+
+cdef enum:
+    TOPIC_BYTES_MAX = 249         # Kafka's own limit
+    FALLBACK_ID_BYTES = 320       # topic, partition and offset with two dashes
+
+# What is known of one event while it is in hand. Texts point into the Struct's strings or the record.
+ctypedef struct event_t:
+    PyObject *decoded             # owned until the event is done
+    int type
+    int level
+    text_t id
+    text_t correlation
+    text_t trace
+    text_t span
+    int64_t score_ms
+    char fallback_id[FALLBACK_ID_BYTES]
+
+
+cdef inline PyObject *slot(PyObject *decoded, Py_ssize_t offset) noexcept:
+    return (<PyObject **>(<char *>decoded + offset))[0]
+
+
+cdef inline int read_text(PyObject *value, text_t *text) noexcept:
+    """The UTF-8 of a str or None. False when it has none: an escaped lone surrogate."""
+    if value == Py_None:
+        text.data = b""
+        text.size = 0
+        return True
+    text.data = ascii_data(value)
+    if text.data != NULL:
+        text.size = PyUnicode_GET_LENGTH(value)
+        return True
+    text.data = PyUnicode_AsUTF8AndSize(value, &text.size)
+    if text.data == NULL:
+        PyErr_Clear()
+        return False
+    return True
+
+
+cdef int decode_fault() except? 0:
+    """The class of the exception that decoding left behind, and clears it. Anything unknown goes on up."""
+    cdef PyObject *error = PyErr_Occurred()
+    cdef int fault
+    # ValidationError is a DecodeError, UnicodeDecodeError a ValueError: the order matters.
+    if PyErr_GivenExceptionMatches(error, <PyObject *>msgspec.ValidationError):
+        fault = WRONG_FIELD_TYPE
+    elif PyErr_GivenExceptionMatches(error, <PyObject *>msgspec.DecodeError):
+        fault = NOT_JSON
+    elif PyErr_GivenExceptionMatches(error, <PyObject *>RecursionError):
+        fault = TOO_DEEP
+    elif PyErr_GivenExceptionMatches(error, <PyObject *>UnicodeDecodeError):
+        fault = INVALID_UTF8
+    else:
+        return FAULT_NONE
+    PyErr_Clear()
+    return fault
+
+
+cdef int read_event(const record_t *record, RouteTable table, event_t *event) except? 0:
+    """Checks and decodes one record. FAULT_NONE: `event.decoded` is owned by the caller."""
+    cdef message_t *message = record.message
+    cdef RecordView view = table.view
+    cdef PyObject *decoded
+    cdef text_t text
+    cdef int form
+    event.decoded = NULL
+    if message.payload == NULL:
+        return TOMBSTONE
+    if <Py_ssize_t>message.len > table.event_bytes_max:
+        return TOO_LARGE
+    if not is_utf8(<const uint8_t *>message.payload, <const uint8_t *>message.payload + message.len):
+        return INVALID_UTF8
+    view.data = <char *>message.payload
+    view.size = <Py_ssize_t>message.len
+    decoded = PyObject_CallOneArg(table.decode, <PyObject *>view)
+    if decoded == NULL:
+        return decode_fault()
+    event.decoded = decoded
+
+    if not read_text(slot(decoded, table.offsets[TYPE]), &text):
+        return UNKNOWN_TYPE
+    event.type = find_type(text)
+    if event.type < 0:
+        return UNKNOWN_TYPE
+    if not read_text(slot(decoded, table.offsets[LEVEL]), &text):
+        return UNKNOWN_LEVEL
+    event.level = find_level(text)
+    if event.level < 0:
+        return UNKNOWN_LEVEL
+    if slot(decoded, table.offsets[TIMESTAMP]) == Py_None:
+        form = TIME_ZERO
+    elif read_text(slot(decoded, table.offsets[TIMESTAMP]), &text):
+        form = parse_rfc3339(text.data, text.size, &event.score_ms)
+    else:
+        form = TIME_BAD
+    if form == TIME_BAD:
+        return BAD_TIMESTAMP
+    if form == TIME_ZERO:
+        event.score_ms = record.timestamp_ms if record.timestamp_ms >= 0 else table.now_s * 1000
+    if not (
+        read_text(slot(decoded, table.offsets[ID]), &event.id)
+        and read_text(slot(decoded, table.offsets[CORRELATION_ID]), &event.correlation)
+        and read_text(slot(decoded, table.offsets[TRACE_ID]), &event.trace)
+        and read_text(slot(decoded, table.offsets[SPAN_ID]), &event.span)
+    ):
+        return INVALID_UTF8
+    return FAULT_NONE
+
+
+cdef inline PyObject *carried(PyObject *value, RouteTable table, bint is_labels) noexcept:
+    """`correlation_id` of labels or metadata: a str, or NULL."""
+    cdef PyObject *found
+    if value == Py_None:
+        return NULL
+    if is_labels and table.with_labels:
+        found = PyDict_GetItem(value, <PyObject *>CORRELATION_KEY)
+    else:
+        found = slot(value, table.carrier_offset)
+    return found if found != NULL and PyUnicode_CheckExact(found) else NULL
+
+
+cdef void resolve_correlation(const record_t *record, RouteTable table, event_t *event) noexcept:
+    """Where the event itself names none: the headers, then metadata, then labels."""
+    cdef PyObject *found
+    if record.correlation != NULL:
+        event.correlation.data = record.correlation
+        event.correlation.size = <Py_ssize_t>record.correlation_bytes
+        return
+    found = carried(slot(event.decoded, table.offsets[METADATA]), table, False)
+    if found != NULL and read_text(found, &event.correlation) and event.correlation.size:
+        return
+    event.correlation.size = 0
+    found = carried(slot(event.decoded, table.offsets[LABELS]), table, True)
+    if found == NULL or not read_text(found, &event.correlation):
+        event.correlation.size = 0
+
+
+cdef void make_fallback_id(const record_t *record, const span_t *span, event_t *event) noexcept nogil:
+    """`{topic}-{partition}-{offset}`: the same at every redelivery."""
+    cdef char *at = event.fallback_id
+    cdef Py_ssize_t topic_bytes = <Py_ssize_t>strnlen(span.topic, TOPIC_BYTES_MAX)
+    at = put(at, span.topic, topic_bytes)
+    at[0] = b'-'
+    at = put_number(at + 1, span.partition)
+    at[0] = b'-'
+    at = put_number(at + 1, record.message.offset)
+    event.id.data = event.fallback_id
+    event.id.size = at - event.fallback_id
+
+
+cdef object CORRELATION_KEY = "correlation_id"

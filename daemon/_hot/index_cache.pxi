@@ -1,0 +1,111 @@
+# Which index keys had their TTL set lately, so that EXPIRE is sent at most once a key per TTL/4.
+
+ctypedef struct index_slot_t:
+    uint64_t hash                 # 0: free
+    uint32_t refreshed_s
+    uint32_t ttl_s
+    uint32_t adds                 # ZADDs since the last trim
+    uint32_t unused
+
+
+if sizeof(index_slot_t) != 24:
+    raise ImportError("index_slot_t must be 24 bytes: the cache's memory is budgeted by it")
+
+
+cdef inline uint64_t hash_bytes(uint64_t hash, const char *data, Py_ssize_t size) noexcept nogil:
+    """Multiply-and-fold over 8 bytes at a time. Not for hostile input: a collision costs one EXPIRE more."""
+    cdef uint64_t word
+    while size >= 8:
+        memcpy(&word, data, 8)
+        hash = (hash ^ word) * <uint64_t>0x9E3779B97F4A7C15
+        hash ^= hash >> 32
+        data += 8
+        size -= 8
+    if size:
+        word = <uint64_t>size << 56
+        memcpy(&word, data, size)
+        hash = (hash ^ word) * <uint64_t>0x9E3779B97F4A7C15
+        hash ^= hash >> 32
+    return hash
+
+
+cdef inline uint64_t hash_text_key(const char *prefix, Py_ssize_t prefix_size, text_t text) noexcept nogil:
+    cdef uint64_t hash = hash_bytes(<uint64_t>prefix_size, prefix, prefix_size)
+    hash = hash_bytes(hash, text.data, text.size)
+    return hash if hash else 1
+
+
+@cython.final
+cdef class IndexCache:
+    """Direct-mapped and of fixed size. A key that was pushed out is refreshed again: one command more."""
+
+    cdef index_slot_t *slots
+    cdef uint64_t mask
+    cdef uint64_t random
+
+    def __cinit__(self, Py_ssize_t slot_count=65536):
+        if slot_count < 1 or slot_count & (slot_count - 1):
+            raise ValueError(f"slot_count must be a power of two, not {slot_count}")
+        self.slots = <index_slot_t *>calloc(slot_count, sizeof(index_slot_t))
+        if self.slots == NULL:
+            raise MemoryError()
+        self.mask = <uint64_t>slot_count - 1
+        self.random = <uint64_t>0x2545F4914F6CDD1D
+
+    def __dealloc__(self):
+        free(self.slots)
+
+    def clear(self):
+        """Forget everything: after a reconnect Redis may not have what was sent before."""
+        memset(self.slots, 0, (self.mask + 1) * sizeof(index_slot_t))
+
+
+cdef inline uint32_t next_random(IndexCache cache) noexcept nogil:
+    cache.random ^= cache.random << 13
+    cache.random ^= cache.random >> 7
+    cache.random ^= cache.random << 17
+    return <uint32_t>(cache.random >> 32)
+
+
+@cython.cdivision(True)
+cdef inline int64_t expire_due(
+    IndexCache cache, uint64_t hash, uint32_t wanted_s, uint32_t now_s, uint32_t trim_step, bint *trim
+) noexcept nogil:
+    """The TTL to send, or 0. Sets `trim` when it is the turn of a ZREMRANGEBYRANK.
+
+    A slot that is claimed starts its count at random: a key that shares its slot with another busy one, and so
+    loses its count again and again, is trimmed all the same, every `trim_step` ZADDs on average.
+    """
+    cdef index_slot_t *slot = &cache.slots[hash & cache.mask]
+    cdef int64_t due = 0
+    if slot.hash != hash:
+        slot.hash = hash
+        slot.ttl_s = wanted_s
+        slot.refreshed_s = now_s
+        slot.adds = next_random(cache) % trim_step if trim_step else 0
+        due = wanted_s
+    elif wanted_s > slot.ttl_s:
+        slot.ttl_s = wanted_s
+        slot.refreshed_s = now_s
+        due = wanted_s
+    elif now_s - slot.refreshed_s >= slot.ttl_s // 4:
+        slot.refreshed_s = now_s
+        due = slot.ttl_s
+    if trim_step:
+        slot.adds += 1
+        if slot.adds >= trim_step:
+            slot.adds = 0
+            trim[0] = True
+    return due
+
+
+def hash_key(bytes key not None):
+    """The cache's hash of an index key, as a test needs it to find two that share a slot."""
+    for prefix in (CORRELATION_INDEX, TRACE_INDEX):
+        if key.startswith(prefix):
+            return hash_text_key(prefix, len(prefix), as_text(key[len(prefix):]))
+    raise ValueError("not an index key")
+
+
+cdef bytes CORRELATION_INDEX = b"correlation_index:"
+cdef bytes TRACE_INDEX = b"trace_index:"

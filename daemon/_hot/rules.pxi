@@ -1,0 +1,244 @@
+# The rules, compiled by rules.py to masks, sets and small ints, and walked for one event.
+
+cdef enum:
+    DROP
+    KEEP
+    ROUTE
+    COPY
+    SAMPLE
+    NO_STORE
+
+cdef enum:
+    # Topics of one event: its typed topic and what copies add. The config check names this limit.
+    TOPICS_PER_EVENT_MAX = 32
+    DEAD_LETTER_TOPIC = 5
+
+ctypedef struct rule_t:
+    uint8_t types_mask            # 0: any
+    uint8_t levels_mask           # 0: any
+    uint8_t action
+    uint8_t topic_count
+    uint16_t topics[TOPICS_PER_EVENT_MAX]
+    uint64_t threshold            # SAMPLE: kept when the randomness is at least this
+    PyObject *services            # frozenset, borrowed from the table; NULL: any
+    PyObject *components
+    PyObject *correlation_ids
+    PyObject *labels              # tuple of (key, frozenset); NULL: any
+
+# Where one event goes.
+ctypedef struct route_t:
+    int topic_count
+    uint16_t topics[TOPICS_PER_EVENT_MAX]
+    bint dropped
+    bint store
+
+cdef extern from "Python.h":
+    int PySet_Contains(PyObject *any_set, PyObject *key) except -1
+    PyObject *PyDict_GetItem(PyObject *mapping, PyObject *key) noexcept
+
+
+cdef inline void add_topic(route_t *route, uint16_t topic) noexcept nogil:
+    cdef int i
+    for i in range(route.topic_count):
+        if route.topics[i] == topic:
+            return
+    if route.topic_count < TOPICS_PER_EVENT_MAX:
+        route.topics[route.topic_count] = topic
+        route.topic_count += 1
+
+
+cdef bint labels_match(PyObject *labels, PyObject *wanted) except -1:
+    """Every named label is there with one of its values. Labels that are no strings match nothing."""
+    cdef PyObject *value
+    if labels == Py_None:
+        return False
+    for key, values in <tuple>wanted:
+        value = PyDict_GetItem(labels, <PyObject *>key)
+        if value == NULL or not PyUnicode_CheckExact(value) or not PySet_Contains(<PyObject *>values, value):
+            return False
+    return True
+
+
+cdef bint rule_matches(const rule_t *rule, RouteTable table, event_t *event) except -1:
+    if rule.types_mask and not rule.types_mask >> event.type & 1:
+        return False
+    if rule.levels_mask and not rule.levels_mask >> event.level & 1:
+        return False
+    if rule.services != NULL and not PySet_Contains(rule.services, slot(event.decoded, table.offsets[SERVICE])):
+        return False
+    if rule.components != NULL and not PySet_Contains(rule.components, slot(event.decoded, table.offsets[COMPONENT])):
+        return False
+    if rule.correlation_ids != NULL:
+        # It may come from a header, so it is no Python string yet. Bytes that are no UTF-8 match nothing.
+        wanted = event.correlation.data[:event.correlation.size].decode("utf-8", "surrogateescape")
+        if wanted not in <frozenset>rule.correlation_ids:
+            return False
+    if rule.labels != NULL and not labels_match(slot(event.decoded, table.offsets[LABELS]), rule.labels):
+        return False
+    return True
+
+
+cdef uint64_t randomness(const event_t *event) except? 0:
+    """56 bits that every host and the client derive alike: from a W3C trace id itself, else from SHA-256."""
+    cdef text_t key = event.trace if event.trace.size else event.correlation if event.correlation.size else event.id
+    cdef uint64_t bits = 0
+    cdef int i, digit
+    if key.size == 32:
+        for i in range(32):
+            digit = key.data[i]
+            if 48 <= digit <= 57:
+                digit -= 48
+            elif 97 <= digit <= 102:
+                digit -= 87
+            elif 65 <= digit <= 70:
+                digit -= 55
+            else:
+                break
+            bits = bits << 4 | <uint64_t>digit
+        else:
+            return bits & RANDOMNESS_MASK
+    return int.from_bytes(sha256(key.data[:key.size]).digest()[:8], "big") & RANDOMNESS_MASK
+
+
+cdef int apply_rules(RouteTable table, event_t *event, route_t *route) except -1:
+    """Fills `route`: the typed topic or a ROUTE's topics first, then the copies in the order of the rules."""
+    cdef Py_ssize_t i
+    cdef int t
+    cdef const rule_t *rule
+    cdef const rule_t *routed_by = NULL
+    cdef route_t copies
+    copies.topic_count = 0
+    route.topic_count = 0
+    route.dropped = False
+    route.store = True
+    for i in range(table.rule_count):
+        rule = &table.rules[i]
+        if not rule_matches(rule, table, event):
+            continue
+        if rule.action == COPY:
+            for t in range(rule.topic_count):
+                add_topic(&copies, rule.topics[t])
+        elif rule.action == NO_STORE:
+            route.store = False
+        elif rule.action == SAMPLE:
+            if randomness(event) < rule.threshold:
+                route.dropped = True
+                break
+        elif rule.action == ROUTE:
+            routed_by = rule
+            break
+        else:
+            route.dropped = rule.action == DROP
+            break
+    if route.dropped:
+        route.store = False
+    elif routed_by != NULL:
+        for t in range(routed_by.topic_count):
+            add_topic(route, routed_by.topics[t])
+    else:
+        add_topic(route, <uint16_t>event.type)
+    for t in range(copies.topic_count):
+        add_topic(route, copies.topics[t])
+    return 0
+
+
+@cython.final
+cdef class RouteTable:
+    """Rules and storage settings as the loop reads them. Made anew at a reload, never changed.
+
+    Owner of the rules' C array and of the sets that it points to.
+    """
+
+    cdef rule_t *rules
+    cdef Py_ssize_t rule_count
+    cdef list kept                # the sets that the rules borrow
+    cdef object struct, decoder
+    cdef PyObject *decode         # borrowed from kept
+    cdef RecordView view
+    cdef Py_ssize_t offsets[FIELD_COUNT]
+    cdef Py_ssize_t carrier_offset
+    cdef bint with_labels
+    cdef int64_t now_s            # of the batch in hand
+    cdef Py_ssize_t event_bytes_max
+    cdef int partition_by
+    cdef unsigned int stored_types_mask
+    cdef bint index_correlation, index_trace, compact
+    cdef uint32_t events_ttl_s, logs_ttl_s, error_logs_ttl_s, traces_ttl_s, alerts_ttl_s
+    cdef int64_t index_members_max
+    cdef uint32_t trim_step
+
+    def __init__(
+        self, rules, *, int partition_by, Py_ssize_t event_bytes_max, unsigned int stored_types_mask,
+        bint index_correlation, bint index_trace, bint compact, uint32_t events_ttl_s, uint32_t logs_ttl_s,
+        uint32_t error_logs_ttl_s, uint32_t traces_ttl_s, uint32_t alerts_ttl_s, int64_t index_members_max,
+    ):
+        self.partition_by = partition_by
+        self.event_bytes_max = event_bytes_max
+        self.stored_types_mask = stored_types_mask
+        self.index_correlation, self.index_trace, self.compact = index_correlation, index_trace, compact
+        self.events_ttl_s, self.logs_ttl_s, self.error_logs_ttl_s = events_ttl_s, logs_ttl_s, error_logs_ttl_s
+        self.traces_ttl_s, self.alerts_ttl_s = traces_ttl_s, alerts_ttl_s
+        self.index_members_max = index_members_max
+        # Often enough that a group is over its limit by less than a part in sixteen, seldom enough to cost nothing.
+        self.trim_step = max(1, min(64, index_members_max // 16)) if index_members_max else 0
+        self.with_labels = any(rule.labels for rule in rules)
+        self.view = RecordView()
+        self.kept = []
+        self.prepare_decoder()
+        self.rules = <rule_t *>calloc(max(1, len(rules)), sizeof(rule_t))
+        if self.rules == NULL:
+            raise MemoryError()
+        for rule in rules:
+            self.add_rule(rule)
+
+    def __dealloc__(self):
+        free(self.rules)
+
+    cdef int prepare_decoder(self) except -1:
+        cdef object struct = event_struct(self.with_labels)
+        decode = msgspec.json.Decoder(struct).decode
+        self.kept.append(decode)
+        self.decode = <PyObject *>decode
+        for i, name in enumerate((*STRING_FIELDS, "labels", "metadata")):
+            self.offsets[i] = checked_offset(struct, name)
+        self.carrier_offset = checked_offset(Carrier, "correlation_id")
+        return 0
+
+    cdef int add_rule(self, object compiled) except -1:
+        cdef rule_t *rule = &self.rules[self.rule_count]
+        if len(compiled.topics) > TOPICS_PER_EVENT_MAX:
+            raise ValueError(f"a rule names {len(compiled.topics)} topics, more than {TOPICS_PER_EVENT_MAX}")
+        rule.types_mask, rule.levels_mask = compiled.types_mask, compiled.levels_mask
+        rule.action, rule.threshold = compiled.action, compiled.threshold
+        rule.topic_count = <uint8_t>len(compiled.topics)
+        for i, topic in enumerate(compiled.topics):
+            rule.topics[i] = topic
+        rule.services = self.keep(compiled.services)
+        rule.components = self.keep(compiled.components)
+        rule.correlation_ids = self.keep(compiled.correlation_ids)
+        rule.labels = self.keep(compiled.labels or None)
+        self.rule_count += 1
+        return 0
+
+    cdef PyObject *keep(self, object value) except? NULL:
+        if value is None:
+            return NULL
+        self.kept.append(value)
+        return <PyObject *>value
+
+
+cdef Py_ssize_t checked_offset(object struct, str name) except -1:
+    """The offset of a Struct's field, proved by reading a value through it."""
+    descriptor = struct.__dict__[name]
+    if type(descriptor) is not MemberDescriptorType:
+        raise ImportError(f"msgspec {msgspec.__version__} keeps Struct fields in another way than the fast path reads them")
+    cdef Py_ssize_t offset = slot_offset(<PyObject *>descriptor)
+    probe = struct()
+    marker = object()
+    setattr(probe, name, marker)
+    if offset < 0 or slot(<PyObject *>probe, offset) != <PyObject *>marker:
+        raise ImportError(f"msgspec {msgspec.__version__} keeps Struct fields in another way than the fast path reads them")
+    return offset
+
+
+cdef uint64_t RANDOMNESS_MASK = (<uint64_t>1 << 56) - 1

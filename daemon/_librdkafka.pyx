@@ -1,0 +1,37 @@
+# distutils: language = c
+# cython: language_level=3
+"""The native edge. librdkafka's handles behind three classes; batches of records and sends cross it, nothing smaller.
+
+The library is the one inside the confluent-kafka wheel, opened by its file and resolved by name: nothing is linked.
+Every event of librdkafka is taken from a queue whose eventfd wakes the loop; there are no callbacks.
+Parts: symbols, handle, consumer, admin, producer, mock, probe.
+"""
+
+cimport cython
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
+
+from ingestd._abi cimport (
+    SEND_DEAD, SEND_DELIVERED, SEND_FAILED, SEND_HEADERS, SEND_PENDING, SEND_STUB, SEND_WAITING,
+    batch_t, message_t, record_t, send_t, span_t,
+)
+from ingestd._fastpath cimport Batch, is_header_id
+
+import os
+from typing import NamedTuple
+
+import confluent_kafka.cimpl
+
+from ingestd.errors import KafkaFailure, NativeEdgeError
+
+include "_edge/symbols.pxi"
+include "_edge/handle.pxi"
+include "_edge/consumer.pxi"
+include "_edge/admin.pxi"
+include "_edge/producer.pxi"
+include "_edge/mock.pxi"
+include "_edge/probe.pxi"
+
+resolve()
+probe_message_layout()

@@ -1,0 +1,197 @@
+"""The daemon. A checked config in, an exit code out: builds the rooms, wires them, takes signals, ends in order."""
+
+import asyncio
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+
+from ingestd import __version__, kafka_options, rules
+from ingestd._fastpath import IndexCache, RouteTable
+from ingestd._librdkafka import Consumer, Handle, KafkaNotice, Producer
+from ingestd.config import Config
+from ingestd.engine import Engine, Limits
+from ingestd.health import HealthReporter
+from ingestd.ledger import Ledger
+from ingestd.logs import Sparing
+from ingestd.metrics import Books, Counters
+from ingestd.model import FAULT_MESSAGES, FAULT_STAGES, Fault
+from ingestd.probes import Probes
+from ingestd.sinks.kafka import KafkaSink, destroy_aside
+from ingestd.sinks.redis import RedisSink
+from ingestd.source import Source
+
+# After the drain: leaving the group, then librdkafka's threads. Each has its own bound, so that a stop always ends.
+LEAVE_TIMEOUT_S = 5.0
+DESTROY_TIMEOUT_S = 8.0
+BOOKS_INTERVAL_S = 1.0
+
+
+def fault_texts() -> list[tuple[str, str, str]]:
+    """(class, stage, message) by Fault, for the headers of dead letters."""
+    return [(fault.name.lower(), FAULT_STAGES.get(fault, ""), FAULT_MESSAGES.get(fault, "")) for fault in Fault]
+
+
+class App:
+    """One daemon. Runs on: the loop."""
+
+    def __init__(self, config: Config, log: logging.Logger, books_file: Path | None) -> None:
+        self.config = config
+        self.log = log
+        self.books_file = books_file
+        self.host = socket.gethostname()
+        self.instance = os.environ.get("INSTANCE", "")
+        self.client_id = config.kafka.client_id or "-".join(filter(None, ("ingestd", self.host, self.instance)))
+        self.loop = asyncio.get_running_loop()
+        self.sparing = Sparing(log, 10.0, self.loop.time)
+        self.stopping = asyncio.Event()
+        self.failure: BaseException | None = None
+        self.build()
+
+    def build(self) -> None:
+        config, random_source = self.config, random.Random()
+        compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics)
+        self.ledger, self.books, self.counters = Ledger(), Books(), Counters()
+        cache = IndexCache()
+        limits = Limits(config.pipeline.batch_events_max, config.pipeline.in_flight_events_max,
+                        kafka_options.held_bytes_max(config))
+        table = RouteTable(compiled, **rules.table_arguments(config))
+        self.engine = Engine(limits, table, cache, self.ledger, self.books, self.counters, time.time, self.log)
+        streaming = config.observability.event_streaming
+        self.consumer = Consumer(
+            kafka_options.consumer_options(config, self.client_id),
+            [streaming.correlation_id_header, "correlation_id"], config.kafka.index_only_topics,
+        )
+        self.source = Source(
+            self.consumer, config.input_topics(), config.kafka.auto_offset_reset,
+            config.pipeline.drain_timeout_ms / 1000, self.ledger, self.books, self.counters, self.on_notice, self.log,
+            random_source,
+        )
+        self.kafka = KafkaSink(self.make_producer, self.engine.kafka_done, self.counters, self.on_notice, self.log,
+                               random_source)
+        self.redis = RedisSink(config.redis, self.client_id, cache, self.engine.redis_done, self.counters, time.time,
+                               self.log, random_source)
+        self.engine.connect(self.source, self.kafka, self.redis)
+        self.source.connect(self.engine.pump, self.engine.hold, self.engine.resume, self.engine.drained)
+        reporter = HealthReporter(config.health, streaming.service_name, self.host, self.instance, __version__)
+        self.probes = Probes(
+            config, reporter, self.source, self.consumer, self.kafka, self.redis, self.engine, self.ledger, self.books,
+            self.counters, self.log,
+        )
+
+    def make_producer(self, alone: bool) -> Producer:
+        options = kafka_options.single_record_options if alone else kafka_options.producer_options
+        return Producer(options(self.config, self.client_id), self.topics.names, fault_texts(), self.host,
+                        self.config.kafka.timestamp == "source")
+
+    def on_notice(self, notice: KafkaNotice) -> None:
+        """librdkafka's own log and error events."""
+        if notice.kind == "error":
+            self.counters.add("ingestd_errors_total", "kafka", notice.name)
+            self.sparing.say(logging.WARNING, "kafka client error", notice.name, error=notice.name, reason=notice.text)
+        elif notice.level <= 4:
+            self.sparing.say(logging.WARNING, "kafka client", (notice.name, notice.text[:40]), facility=notice.name,
+                             reason=notice.text)
+        else:
+            self.log.debug("kafka client", extra={"facility": notice.name, "reason": notice.text})
+
+    def on_signal(self, number: int) -> None:
+        if self.stopping.is_set():
+            # The operator does not want to wait: what is unfinished comes again from Kafka.
+            self.log.warning("stopped at once by a second signal", extra={"unfinished_events": self.ledger.unfinished()})
+            os._exit(1)
+        self.log.info("stopping", extra={"signal": signal.Signals(number).name})
+        self.stopping.set()
+
+    def on_failure(self, loop: asyncio.AbstractEventLoop, context: dict) -> None:
+        """An error that nobody expected stops the daemon: systemd starts it again, and nothing was stored wrongly."""
+        error = context.get("exception")
+        self.failure = self.failure or error or RuntimeError(str(context.get("message")))
+        self.log.error("an unexpected error stops the daemon", extra={"context": str(context.get("message"))},
+                       exc_info=error)
+        self.stopping.set()
+
+    async def run(self) -> int:
+        """Until a signal, or an error that nobody expected. Gives the exit code."""
+        self.loop.set_exception_handler(self.on_failure)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(number, self.on_signal, number)
+        self.tasks = [asyncio.create_task(work) for work in
+                      (self.redis.run(), self.probes.run(), self.keep_books_file())]
+        for task in self.tasks:
+            task.add_done_callback(self.watch_task)
+        self.source.start()
+        self.log.info("started", extra={"version": __version__, "group": self.config.kafka.group_id,
+                                        "topics": self.config.input_topics()})
+        await self.stopping.wait()
+        code = await self.stop()
+        self.write_books()
+        return code
+
+    def watch_task(self, task: asyncio.Task) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self.on_failure(self.loop, {"message": "a task failed", "exception": error})
+
+    async def stop(self) -> int:
+        """Drain, store, leave, tear down: in this order, each with a bound."""
+        self.engine.hold()
+        drained = self.failure is None and await self.engine.drained(None, self.config.pipeline.drain_timeout_ms / 1000)
+        unfinished_count = self.ledger.unfinished()
+        if drained:
+            self.source.store()
+        left = await self.source.leave(LEAVE_TIMEOUT_S + (0 if drained else self.config.pipeline.drain_timeout_ms / 1000))
+        self.redis.close()
+        for task in self.tasks:
+            task.cancel()                         # from here on the handles may not be asked any more
+        self.source.stop()
+        handles: list[Handle] = [self.consumer, *self.kafka.close()]
+        self.engine.release_all()
+        torn_down = await self.loop.run_in_executor(None, destroy_all, self.source.join_network, handles)
+        done = drained and left and torn_down and self.failure is None
+        self.log.log(logging.INFO if done else logging.WARNING, "stopped", extra={
+            "drained": drained, "unfinished_events": unfinished_count, "left_group": left, "torn_down": torn_down,
+        })
+        return 0 if done else 1
+
+    def write_books(self) -> None:
+        """The books as one JSON line, replaced at once so that a reader never sees half."""
+        if self.books_file is None:
+            return
+        state = {"books": self.books.as_dict(), "balanced": self.books.balances(), "counters": self.counters.as_dict(),
+                 "held_bytes": self.engine.held_bytes, "open_batches": self.engine.open_batches,
+                 "joined": self.source.joined, "redis": self.redis.connected}
+        beside = self.books_file.with_suffix(".new")
+        beside.write_text(json.dumps(state) + "\n", encoding="utf-8")
+        beside.replace(self.books_file)
+
+    async def keep_books_file(self) -> None:
+        while self.books_file is not None:
+            self.write_books()
+            await asyncio.sleep(BOOKS_INTERVAL_S)
+
+
+def destroy_all(wait_for_questions: Callable[[], None], handles: list[Handle]) -> bool:
+    """Runs on: a helper thread. False when librdkafka did not end its threads in time."""
+    wait_for_questions()
+    threads: list[threading.Thread] = [destroy_aside(handle) for handle in handles]
+    deadline_s = time.monotonic() + DESTROY_TIMEOUT_S
+    for thread in threads:
+        thread.join(max(0.0, deadline_s - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
+
+
+def serve(config: Config, log: logging.Logger, books_file: Path | None = None) -> int:
+    """Run the daemon until it is told to stop; gives the exit code."""
+
+    async def main() -> int:
+        return await App(config, log, books_file).run()
+
+    return uvloop.run(main())

@@ -1,0 +1,25 @@
+"""`ingestd run`: the daemon in the foreground."""
+
+from pathlib import Path
+
+import click
+
+from ingestd import config_check, logs
+from ingestd.cli import config_option
+from ingestd.config import load
+
+
+@click.command("run")
+@config_option
+@click.option("--books-file", type=click.Path(path_type=Path), hidden=True,
+              help="Write the books there as JSON, every second and at the end.")
+def command(config_path: str | None, books_file: Path | None) -> int:
+    """Run the daemon in the foreground.
+
+    SIGTERM or Ctrl-C: take nothing more, finish what was taken, leave the group, exit 0. A second one: exit at once.
+    """
+    config = load(config_path)
+    config_check.ensure(config)
+    log = logs.set_up(config.logging.level, config.logging.format)
+    from ingestd.app import serve  # the compiled rooms are loaded only by those who need them
+    return serve(config, log, books_file)

@@ -1,0 +1,336 @@
+"""The config. YAML text in, frozen Structs out, or a ConfigError with every problem at once. No other I/O than the file.
+
+The names are those of config.yaml; each room gets its own section.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import yaml
+
+from ingestd.errors import ConfigError, Problem
+
+SEARCH_PATHS = ("config.yaml", "/etc/ingestd/config.yaml")
+Seconds = int
+Milliseconds = int
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every part of the config."""
+
+
+class TopicsConfig(Section):
+    observability_events: str = "observability.events"
+    logs: str = "observability.logs"
+    metrics: str = "observability.metrics"
+    alerts: str = "observability.alerts"
+    traces: str = "observability.traces"
+    health_checks: str = "observability.health"
+    dead_letter: str = "observability.dead_letter"
+    raw_data: str | None = None
+    processed_data: str | None = None
+
+
+class SecurityConfig(Section):
+    protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    key_password_file: str | None = None
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"] | None = None
+    sasl_username: str | None = None
+    sasl_password_file: str | None = None
+
+
+class KafkaConfig(Section):
+    brokers: tuple[str, ...] = ("localhost:9092",)
+    client_id: str | None = None
+    group_id: str = "ingestd"
+    group_instance_id: str | None = None
+    group_protocol: Literal["classic", "consumer"] = "classic"
+    rack: str | None = None
+    input_topics: tuple[str, ...] | None = None
+    index_only_topics: tuple[str, ...] = ()
+    auto_offset_reset: Literal["earliest", "latest"] = "earliest"
+    topics: TopicsConfig = TopicsConfig()
+    partition_by: Literal["trace", "correlation", "none"] = "trace"
+    timestamp: Literal["source", "now"] = "source"
+    security: SecurityConfig = SecurityConfig()
+    consumer_options: dict[str, str] = {}
+    producer_options: dict[str, str] = {}
+
+
+class SentinelConfig(Section):
+    master: str
+    nodes: tuple[str, ...]
+
+
+class TlsConfig(Section):
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+class RedisConfig(Section):
+    url: str = "redis://localhost:6379/0"
+    sentinel: SentinelConfig | None = None
+    username: str | None = None
+    password_file: str | None = None
+    tls: TlsConfig = TlsConfig()
+    reply_timeout_ms: Milliseconds = 5000
+    wait_replicas: int = 0
+    on_unavailable: Literal["block", "skip"] = "block"
+    on_full: Literal["block", "skip"] = "block"
+
+
+class StorageConfig(Section):
+    layout: Literal["full", "compact"] = "full"
+    types: tuple[Literal["log", "metric", "alert", "trace", "health"], ...] = (
+        "log", "metric", "alert", "trace", "health",
+    )
+    indexes: tuple[Literal["correlation", "trace"], ...] = ("correlation", "trace")
+    index_members_max: int = 10000
+    events_ttl_s: Seconds = 86400
+    logs_ttl_s: Seconds = 86400
+    error_logs_ttl_s: Seconds = 604800
+    traces_ttl_s: Seconds = 604800
+    alerts_ttl_s: Seconds = 7776000
+
+
+class EventStreamingConfig(Section):
+    correlation_id_header: str = "X-Correlation-ID"
+    trace_id_header: str = "X-Trace-ID"
+    span_id_header: str = "X-Span-ID"
+    service_name: str = "realtime-data-pipeline"
+    enable_distributed_tracing: bool = True
+    enable_correlation_tracking: bool = True
+    trace_sampling_rate: float = 0.1
+
+
+class ObservabilityConfig(Section):
+    event_streaming: EventStreamingConfig = EventStreamingConfig()
+
+
+class MatchConfig(Section):
+    types: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    labels: dict[str, tuple[str, ...]] = {}
+    correlation_ids: tuple[str, ...] = ()
+
+
+class RuleConfig(Section):
+    name: str
+    action: Literal["drop", "keep", "route", "copy", "sample", "no_store"]
+    match: MatchConfig = MatchConfig()
+    topics: tuple[str, ...] = ()
+    rate: float | None = None
+
+
+class FloodConfig(Section):
+    on_flood: Literal["warn", "pause"] = "warn"
+    max_ratio: float = 0.5
+    window_s: Seconds = 60
+    min_events: int = 1000
+
+
+class PipelineConfig(Section):
+    batch_events_max: int = 2000
+    in_flight_events_max: int = 50000
+    event_bytes_max: int = 1048576
+    memory_limit_mib: int = 192
+    commit_interval_ms: Milliseconds = 1000
+    drain_timeout_ms: Milliseconds = 10000
+    delivery: Literal["at_least_once"] = "at_least_once"
+    dead_letter: FloodConfig = FloodConfig()
+
+
+class HealthConfig(Section):
+    interval_s: Seconds = 10
+    lag_warning_records: int = 100000
+    lag_warning_s: Seconds = 60
+
+
+class HttpConfig(Section):
+    listen: str | None = "127.0.0.1:9464"
+
+
+class ControlConfig(Section):
+    socket: str | None = None
+
+
+class LoggingConfig(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "plain"] = "auto"
+
+
+class Config(Section):
+    kafka: KafkaConfig = KafkaConfig()
+    redis: RedisConfig = RedisConfig()
+    storage: StorageConfig = StorageConfig()
+    observability: ObservabilityConfig = ObservabilityConfig()
+    rules: tuple[RuleConfig, ...] = ()
+    pipeline: PipelineConfig = PipelineConfig()
+    health: HealthConfig = HealthConfig()
+    http: HttpConfig = HttpConfig()
+    control: ControlConfig = ControlConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+    def input_topics(self) -> list[str]:
+        """Everything that is subscribed to: names, or regular expressions that begin with ^."""
+        named = self.kafka.input_topics
+        inputs = [self.kafka.topics.observability_events] if named is None else list(named)
+        return inputs + [topic for topic in self.kafka.index_only_topics if topic not in inputs]
+
+
+class StrictLoader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error, and a date stays text."""
+
+
+def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for key in keys:
+        if keys.count(key) > 1:
+            line = node.start_mark.line + 1
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice below line {line}")
+    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
+
+
+StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: node.value)
+
+_VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
+
+
+def _substitute(value: Any, path: str, problems: list[Problem]) -> Any:
+    """`${NAME}` and `${NAME:-default}` in parsed scalars, so that a value cannot change the structure."""
+    if isinstance(value, dict):
+        return {key: _substitute(item, f"{path}.{key}" if path else str(key), problems) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_substitute(item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
+    if not isinstance(value, str) or "$" not in value:
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        if name is None:
+            return "$"
+        found = os.environ.get(name, default)
+        if found is None:
+            problems.append(Problem(path, f"the environment has no {name}", f"set it, or write ${{{name}:-default}}"))
+            return ""
+        return found
+
+    replaced = _VARIABLE.sub(replace, value)
+    # A scalar that was one variable may stand for a number or a boolean, as it would without the variable.
+    return yaml.load(replaced, StrictLoader) if _VARIABLE.fullmatch(value) and value != "$$" else replaced
+
+
+def _walk(kind: Any, value: Any, path: str, problems: list[Problem]) -> Any:
+    """`value` as `kind`. Goes on after a problem, so that all are found in one reading."""
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return _walk_section(kind, value or {}, path, problems)
+    arms = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    sections = [arm for arm in arms if isinstance(arm, type) and issubclass(arm, Section)]
+    if sections and value is not None:
+        return _walk_section(sections[0], value, path, problems)
+    if isinstance(value, list) and (lists := [arm for arm in arms if get_origin(arm) is tuple]):
+        item_kind = get_args(lists[0])[0]
+        return tuple(_walk(item_kind, item, f"{path}[{index}]", problems) for index, item in enumerate(value))
+    if kind == dict[str, str] and isinstance(value, dict):
+        return {str(key): _option_text(item) for key, item in value.items()}
+    if kind == dict[str, tuple[str, ...]] and isinstance(value, dict):
+        lists = {key: item if isinstance(item, list) else [item] for key, item in value.items()}
+        return {str(key): tuple(map(str, items)) for key, items in lists.items()}
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        problems.append(Problem(path, f"{value!r} does not fit: {str(error).split(' - at')[0]}"))
+        return None
+
+
+def _option_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _walk_section(kind: type[Section], value: Any, path: str, problems: list[Problem]) -> Any:
+    if not isinstance(value, dict):
+        problems.append(Problem(path or "(top)", f"{value!r} is no mapping", "write its keys below it, indented"))
+        return None
+    hints = get_type_hints(kind)
+    found: dict[str, Any] = {}
+    before = len(problems)
+    for key, item in value.items():
+        here = f"{path}.{key}" if path else str(key)
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, 1)
+            mend = f"did you mean {near[0]}?" if near else f"known here: {', '.join(hints)}"
+            problems.append(Problem(here, "unknown key", mend))
+            continue
+        found[key] = _walk(hints[key], item, here, problems)
+    for field in msgspec.structs.fields(kind):
+        if field.required and field.name not in found:
+            problems.append(Problem(f"{path}.{field.name}" if path else field.name, "is missing"))
+    return kind(**found) if len(problems) == before else None
+
+
+def parse(text: str, source: str = "(text)") -> Config:
+    """A config from YAML. Raises ConfigError with every problem of form; `config_check.check` finds those of sense."""
+    problems: list[Problem] = []
+    try:
+        raw = yaml.load(text, StrictLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError([Problem("(file)", f"is not YAML: {error}")], source) from error
+    config = _walk(Config, _substitute(raw or {}, "", problems), "", problems)
+    if problems:
+        raise ConfigError(problems, source)
+    assert isinstance(config, Config)
+    return config
+
+
+def find(path: str | None = None) -> Path:
+    """The config file: `path`, else $INGESTD_CONFIG, ./config.yaml, /etc/ingestd/config.yaml."""
+    named = path or os.environ.get("INGESTD_CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise ConfigError([Problem("(file)", f"{named} is not there", "give another with -c")], named)
+        return Path(named)
+    for candidate in map(Path, SEARCH_PATHS):
+        if candidate.is_file():
+            return candidate
+    mend = "write one (config.yaml of the project shows every key) and give it with -c"
+    raise ConfigError([Problem("(file)", f"none of {', '.join(SEARCH_PATHS)} is there", mend)])
+
+
+def load(path: str | None = None) -> Config:
+    """The config of a file. Raises ConfigError."""
+    file = find(path)
+    return parse(file.read_text(encoding="utf-8"), str(file))
+
+
+def secret_path(name: str) -> Path:
+    """Where a `*_file` key points: absolute, or relative to $CREDENTIALS_DIRECTORY when systemd gives one."""
+    return Path(os.environ.get("CREDENTIALS_DIRECTORY", "."), name)
+
+
+def read_secret(name: str) -> str:
+    """The secret in a file, without the line end that editors leave."""
+    return secret_path(name).read_text(encoding="utf-8").rstrip("\r\n")
+
+
+def keys(section: type[Section] = Config, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key path with its default, for the test that holds config.yaml equal to this file."""
+    for field in msgspec.structs.fields(section):
+        here = f"{path}.{field.name}" if path else field.name
+        if isinstance(field.type, type) and issubclass(field.type, Section):
+            yield from keys(field.type, here)
+        else:
+            default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
+            yield here, default

@@ -1,0 +1,177 @@
+"""Whether a config makes sense. Config in, every problem out, each with its key path and the mend. Pure."""
+
+import re
+from collections.abc import Iterator
+
+from ingestd.config import Config, RuleConfig
+from ingestd.errors import ConfigError, Problem
+from ingestd.kafka_options import RECORD_MARGIN_BYTES, forbidden_options, held_bytes_max
+from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
+
+# (section, key, least, most, why)
+RANGES = (
+    ("pipeline", "batch_events_max", 1, 100_000, "a batch's arrays are allocated for it"),
+    ("pipeline", "in_flight_events_max", 1, 10_000_000, "each event in flight holds memory"),
+    ("pipeline", "event_bytes_max", 1024, 64 << 20, "brokers do not carry larger records"),
+    ("pipeline", "memory_limit_mib", 32, 1 << 20, "below it not one fetch fits"),
+    ("pipeline", "commit_interval_ms", 10, 60_000, "a restart reads again what was not committed"),
+    ("pipeline", "drain_timeout_ms", 100, 300_000, "a rebalance waits for it"),
+    ("redis", "reply_timeout_ms", 100, 600_000, "a lost connection is noticed after it"),
+    ("redis", "wait_replicas", 0, 16, "it is a number of replicas"),
+    ("storage", "index_members_max", 16, 100_000_000, "an index is trimmed to it"),
+    ("storage", "events_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
+    ("storage", "logs_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
+    ("storage", "error_logs_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
+    ("storage", "traces_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
+    ("storage", "alerts_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
+    ("health", "interval_s", 1, 3600, "health events come at it"),
+    ("health", "lag_warning_records", 1, 1 << 62, "it is a number of records"),
+    ("health", "lag_warning_s", 1, 31_536_000, "it is a time"),
+)
+# Topics of one event; the fast path's TOPICS_PER_EVENT_MAX less its typed topic.
+RULE_TOPICS_MAX = 31
+TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+def check(config: Config) -> list[Problem]:
+    """All problems of sense that can be seen without a cluster."""
+    found = [*_ranges(config), *_kafka(config), *forbidden_options(config.kafka), *_topics(config), *_redis(config)]
+    found += [*_pipeline(config), *_not_built(config)]
+    names: set[str] = set()
+    for index, rule in enumerate(config.rules):
+        found += _rule(rule, f"rules[{index}]")
+        if rule.name in names:
+            found.append(Problem(f"rules[{index}].name", f"{rule.name!r} stands twice", "give each rule its own name"))
+        names.add(rule.name)
+    return found
+
+
+def ensure(config: Config, source: str = "") -> None:
+    """Raises ConfigError when there is a problem."""
+    problems = check(config)
+    if problems:
+        raise ConfigError(problems, source)
+
+
+def _ranges(config: Config) -> Iterator[Problem]:
+    for section, key, least, most, why in RANGES:
+        value = getattr(getattr(config, section), key)
+        if not least <= value <= most:
+            yield Problem(f"{section}.{key}", f"{value} is not from {least} to {most}", why)
+    rate = config.observability.event_streaming.trace_sampling_rate
+    if not 0 <= rate <= 1:
+        yield Problem("observability.event_streaming.trace_sampling_rate", f"{rate} is not from 0 to 1")
+    ratio = config.pipeline.dead_letter.max_ratio
+    if not 0 < ratio <= 1:
+        yield Problem("pipeline.dead_letter.max_ratio", f"{ratio} is not above 0 and up to 1")
+
+
+def _kafka(config: Config) -> Iterator[Problem]:
+    kafka = config.kafka
+    if not kafka.brokers:
+        yield Problem("kafka.brokers", "names no broker", "write at least one HOST:PORT")
+    for index, broker in enumerate(kafka.brokers):
+        if not re.fullmatch(r"\[?[^\s,]+\]?:\d{1,5}", broker):
+            yield Problem(f"kafka.brokers[{index}]", f"{broker!r} is not HOST:PORT")
+    if not kafka.group_id:
+        yield Problem("kafka.group_id", "is empty")
+    if kafka.security.sasl_mechanism and not kafka.security.protocol.startswith("sasl_"):
+        yield Problem("kafka.security.protocol", f"is {kafka.security.protocol}, but a SASL mechanism is set",
+                      "use sasl_ssl or sasl_plaintext")
+    if kafka.group_protocol == "consumer":
+        for key in ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms"):
+            if key in kafka.consumer_options:
+                yield Problem(f"kafka.consumer_options.{key}", "does not go with kafka.group_protocol: consumer",
+                              "the broker decides it")
+
+
+def outputs(config: Config) -> dict[str, str]:
+    """Topic -> the key path that makes it an output."""
+    topics = config.kafka.topics
+    named = {getattr(topics, key): f"kafka.topics.{key}"
+             for key in ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")}
+    for index, rule in enumerate(config.rules):
+        named |= {topic: f"rules[{index}].topics" for topic in rule.topics if topic not in named}
+    return named
+
+
+def _topics(config: Config) -> Iterator[Problem]:
+    written = outputs(config)
+    index_only = set(config.kafka.index_only_topics)
+    for topic in config.input_topics():
+        if topic.startswith("^"):
+            try:
+                pattern = re.compile(topic)
+            except re.error as error:
+                yield Problem("kafka.input_topics", f"{topic!r} is no regular expression: {error}")
+                continue
+            looped = [name for name in written if pattern.match(name)]
+        else:
+            if not TOPIC_NAME.fullmatch(topic):
+                yield Problem("kafka.input_topics", f"{topic!r} is no topic name")
+            # What is only indexed is not produced again, so a typed topic may be read so; dead letters never.
+            allowed = topic in index_only and topic != config.kafka.topics.dead_letter
+            looped = [topic] if topic in written and not allowed else []
+        for name in looped:
+            yield Problem("kafka.input_topics", f"{topic!r} reads {name!r}, which is an output ({written[name]})",
+                          "events would go round for ever; to index it only, name it in kafka.index_only_topics")
+    if not config.input_topics():
+        yield Problem("kafka.input_topics", "names no topic", "write one, or null for topics.observability_events")
+    for name, path in written.items():
+        if not TOPIC_NAME.fullmatch(name):
+            yield Problem(path, f"{name!r} is no topic name", "letters, digits, dot, underscore, dash; at most 249")
+
+
+def _redis(config: Config) -> Iterator[Problem]:
+    redis = config.redis
+    match = re.match(r"(redis|rediss|unix)://(?:([^@/]*)@)?", redis.url)
+    if not match:
+        yield Problem("redis.url", f"{redis.url!r} is not redis://, rediss:// or unix://")
+    elif match.group(2):
+        yield Problem("redis.url", "holds a user name or password", "use redis.username and redis.password_file")
+    if "cluster" in redis.url.split("?")[-1]:
+        yield Problem("redis.url", "Redis Cluster is not supported", "use one master, or redis.sentinel")
+    if redis.sentinel is not None:
+        for index, node in enumerate(redis.sentinel.nodes):
+            if not re.fullmatch(r"[^\s:]+:\d{1,5}", node):
+                yield Problem(f"redis.sentinel.nodes[{index}]", f"{node!r} is not HOST:PORT")
+
+
+def _pipeline(config: Config) -> Iterator[Problem]:
+    pipeline = config.pipeline
+    if pipeline.in_flight_events_max < pipeline.batch_events_max:
+        yield Problem("pipeline.in_flight_events_max", f"{pipeline.in_flight_events_max} is less than one batch",
+                      f"pipeline.batch_events_max is {pipeline.batch_events_max}")
+    # Payload, two SETs with it, and the record's margin.
+    giant_bytes = 3 * pipeline.event_bytes_max + RECORD_MARGIN_BYTES
+    if giant_bytes > held_bytes_max(config):
+        yield Problem("pipeline.memory_limit_mib", f"{pipeline.memory_limit_mib} MiB hold not one event of "
+                      f"pipeline.event_bytes_max ({pipeline.event_bytes_max})", "raise the one or lower the other")
+
+
+def _not_built(config: Config) -> Iterator[Problem]:
+    if config.pipeline.dead_letter.on_flood == "pause":
+        yield Problem("pipeline.dead_letter.on_flood", "pause is not built yet", "use warn")
+    for key in ("raw_data", "processed_data"):
+        if getattr(config.kafka.topics, key) is not None:
+            yield Problem(f"kafka.topics.{key}", "reading the old topics is not built yet", "write null")
+
+
+def _rule(rule: RuleConfig, path: str) -> Iterator[Problem]:
+    for name in rule.match.types:
+        if TYPE_ALIASES.get(name, name) not in TYPE_NAMES:
+            yield Problem(f"{path}.match.types", f"{name!r} is no type", f"known: {', '.join(TYPE_NAMES)}")
+    for name in rule.match.levels:
+        if LEVEL_ALIASES.get(name.lower(), name.lower()) not in LEVEL_NAMES:
+            yield Problem(f"{path}.match.levels", f"{name!r} is no level", f"known: {', '.join(LEVEL_NAMES)}")
+    needs_topics = rule.action in ("route", "copy")
+    if needs_topics and not rule.topics:
+        yield Problem(f"{path}.topics", f"is empty, but {rule.action} needs at least one topic")
+    if rule.topics and not needs_topics:
+        yield Problem(f"{path}.topics", f"means nothing with {rule.action}", "leave it out")
+    if len(rule.topics) > RULE_TOPICS_MAX:
+        yield Problem(f"{path}.topics", f"{len(rule.topics)} topics are more than {RULE_TOPICS_MAX}")
+    if rule.action == "sample" and (rule.rate is None or not 0 <= rule.rate <= 1):
+        yield Problem(f"{path}.rate", f"{rule.rate} is not from 0 to 1", "the share of events that is kept")
+    if rule.rate is not None and rule.action != "sample":
+        yield Problem(f"{path}.rate", f"means nothing with {rule.action}", "leave it out")

@@ -1,0 +1,247 @@
+"""The engine: when to take, when to hold back, when a batch is done. Rooms in; batches moved. One thread, the loop's.
+
+A batch is taken, processed, and handed to both sinks; when neither is owed anything it is closed in the ledger and
+booked. Holding back is not taking: the records stay in librdkafka's bounded prefetch, and then in Kafka.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
+from ingestd.ledger import Key, Ledger, LedgerSpan
+from ingestd.metrics import Books, Counters
+from ingestd.model import Fault
+
+OWES_KAFKA = 1
+OWES_REDIS = 2
+# How long the loop may be kept from delivery reports and replies by taking. One batch is about 3 ms.
+PUMP_BUDGET_S = 0.01
+# Batches kept for reuse, so that their buffers need no page faults. More would keep a burst's memory for ever.
+POOL_MAX = 8
+# Open batches beyond those that in_flight_events_max fills: small ones, when little comes in. Each has full arrays.
+OPEN_BATCHES_EXTRA = 8
+# Less than this is not worth a batch while others are open: the next finished one makes more room.
+TAKE_MIN = 64
+# What one event is taken to need before any was seen: a 500-byte event with its Redis bytes and book-keeping.
+FIRST_EVENT_BYTES = 2500
+
+
+class Limits(NamedTuple):
+    """From pipeline.*; `held_bytes_max` is its share of memory_limit_mib."""
+
+    batch_events_max: int
+    in_flight_events_max: int
+    held_bytes_max: int
+
+    @property
+    def open_batches_max(self) -> int:
+        return self.in_flight_events_max // self.batch_events_max + OPEN_BATCHES_EXTRA
+
+
+class Taker(Protocol):
+    """What the engine needs of the source."""
+
+    def take(self, batch: Batch, records_max: int) -> bool: ...
+    def topic(self, slot: int) -> str: ...
+
+
+class Sink(Protocol):
+    """What the engine needs of a sink."""
+
+    def submit(self, batch: Batch) -> None: ...
+
+
+class DeadLetterSink(Sink, Protocol):
+    """The Kafka sink, which also takes what another sink refused."""
+
+    def bury(self, batch: Batch, record_indexes: list[int]) -> None: ...
+
+
+class Engine:
+    """Runs on: the loop. `connect` gives it its neighbours, which need `kafka_done` and `redis_done` themselves."""
+
+    def __init__(
+        self, limits: Limits, table: RouteTable, cache: IndexCache, ledger: Ledger, books: Books, counters: Counters,
+        wall_s: Callable[[], float], log: logging.Logger,
+    ) -> None:
+        self.limits = limits
+        self.table = table
+        self._cache = cache
+        self._ledger = ledger
+        self._books = books
+        self._counters = counters
+        self._wall_s = wall_s
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._pool: list[Batch] = []
+        self._open: dict[int, tuple[Batch, int]] = {}      # batch id -> batch, and the bytes counted for it
+        self._next_batch_id = 1
+        self._holds = 0
+        self._pump_scheduled = False
+        self._progress = asyncio.Event()
+        self._event_bytes = float(FIRST_EVENT_BYTES)
+        self.in_flight_events = 0
+        self.held_bytes = 0
+        self.holding_back = False                          # by its own limits, with records waiting
+
+    def connect(self, source: Taker, kafka: DeadLetterSink, redis: Sink) -> None:
+        self._source, self._kafka, self._redis = source, kafka, redis
+
+    # Taking
+
+    def pump(self) -> None:
+        """Take what there is and what there is room for. Called when the data queue wakes, and when room was made."""
+        self._pump_scheduled = False
+        if self._holds:
+            return
+        stop_s = self._loop.time() + PUMP_BUDGET_S
+        while True:
+            records_max = self.room()
+            if records_max <= 0:
+                self.holding_back = True
+                return
+            self.holding_back = False
+            batch = self._pool.pop() if self._pool else Batch(self.limits.batch_events_max)
+            more = self._source.take(batch, records_max)
+            if batch.record_count:
+                self._start(batch)
+            else:
+                self._pool.append(batch)
+            if not more:
+                return                                     # the queue was emptied: its eventfd wakes us
+            if self._loop.time() >= stop_s:
+                self.schedule()
+                return
+
+    def schedule(self) -> None:
+        """Pump soon, behind what else the loop has to do."""
+        if not self._pump_scheduled:
+            self._pump_scheduled = True
+            self._loop.call_soon(self.pump)
+
+    def room(self) -> int:
+        """How many records may be taken now."""
+        limits = self.limits
+        if len(self._open) >= limits.open_batches_max:
+            return 0
+        records_max = min(limits.batch_events_max, limits.in_flight_events_max - self.in_flight_events)
+        records_max = min(records_max, int((limits.held_bytes_max - self.held_bytes) / self._event_bytes))
+        if not self._open:
+            return max(1, records_max)                     # one giant alone may pass the limit: else it stands for ever
+        return records_max if records_max >= min(TAKE_MIN, limits.batch_events_max) else 0
+
+    def _start(self, batch: Batch) -> None:
+        batch.batch_id = batch_id = self._next_batch_id
+        self._next_batch_id += 1
+        self._open_spans(batch)
+        process_batch(batch, self.table, self._cache, int(self._wall_s()))
+        held_bytes = batch.held_bytes
+        self._open[batch_id] = (batch, held_bytes)
+        self.held_bytes += held_bytes
+        self.in_flight_events += batch.record_count
+        # Rises at once and falls slowly: the next batch is sized for events as large as the last.
+        mean_bytes = held_bytes / batch.record_count
+        self._event_bytes = max(mean_bytes, 0.9 * self._event_bytes + 0.1 * mean_bytes)
+        batch.owes = OWES_KAFKA | OWES_REDIS
+        batch.taken_at_s = self._loop.time()
+        self._kafka.submit(batch)
+        self._redis.submit(batch)
+
+    def _open_spans(self, batch: Batch) -> None:
+        topic = self._source.topic
+        spans = [
+            LedgerSpan(topic(span.topic_slot), span.partition, span.first_offset, span.last_offset,
+                       span.received_count, span.leader_epoch, span.first_timestamp_ms)
+            for span in batch.spans()
+        ]
+        for span in spans:
+            self._books.received(span.topic, span.received_count)
+        for span in self._ledger.open(batch.batch_id, spans):
+            self._books.ended(span.topic, abandoned=span.received_count)
+
+    # Ends
+
+    def kafka_done(self, batch: Batch) -> None:
+        """Every record made from the batch was acknowledged."""
+        batch.owes &= ~OWES_KAFKA
+        if not batch.owes:
+            self._close(batch)
+
+    def redis_done(self, batch: Batch) -> None:
+        """Every Redis reply is in; `batch.slot` has the records that were refused for good."""
+        batch.owes &= ~OWES_REDIS
+        if not batch.owes:
+            self._close(batch)
+
+    def _close(self, batch: Batch) -> None:
+        if batch.slot:
+            refused, batch.slot = batch.slot, None
+            batch.owes = OWES_KAFKA
+            self._kafka.bury(batch, refused)
+            return
+        _, held_bytes = self._open.pop(batch.batch_id)
+        self.held_bytes -= held_bytes
+        self.in_flight_events -= batch.record_count
+        self._book(batch)
+        batch.release()
+        batch.batch_id = 0
+        batch.table = None
+        if len(self._pool) < POOL_MAX:
+            self._pool.append(batch)
+        self._progress.set()
+        if self.holding_back:
+            self.schedule()
+
+    def _book(self, batch: Batch) -> None:
+        spans = batch.spans()
+        any_dead = False
+        for span, live in zip(spans, self._ledger.finish(batch.batch_id), strict=True):
+            any_dead = any_dead or span.dead_count > 0
+            if live:
+                delivered = span.received_count - span.dropped_count - span.dead_count
+                self._books.ended(self._source.topic(span.topic_slot), delivered=delivered,
+                                  dropped=span.dropped_count, dead_lettered=span.dead_count)
+            if span.dropped_count:
+                self._counters.add("ingestd_events_discarded_total", "rule", "true", count=span.dropped_count)
+        if any_dead:
+            for fault, count in batch.fault_counts().items():
+                self._counters.add("ingestd_dead_letters_total", Fault(fault).name.lower(), count=count)
+
+    # Standing still
+
+    def hold(self) -> None:
+        """Take nothing until as many `resume`s came. For rebalances and the stop."""
+        self._holds += 1
+
+    def resume(self) -> None:
+        assert self._holds > 0
+        self._holds -= 1
+        self.schedule()                                    # the eventfd does not tell of what came meanwhile
+
+    async def drained(self, keys: Iterable[Key] | None, timeout_s: float) -> bool:
+        """Wait until these partitions, or all, owe nothing. False when the time is over first."""
+        wanted = None if keys is None else list(keys)
+        deadline_s = self._loop.time() + timeout_s
+        while self._ledger.unfinished(wanted):
+            left_s = deadline_s - self._loop.time()
+            if left_s <= 0:
+                return False
+            self._progress.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._progress.wait()
+            except TimeoutError:
+                pass                                       # the loop's head decides
+        return True
+
+    @property
+    def open_batches(self) -> int:
+        return len(self._open)
+
+    def release_all(self) -> None:
+        """At the end: let go of every record, so that librdkafka can be torn down. Nothing is booked or stored."""
+        self._pool.clear()
+        self.abandoned_batches = [batch for batch, _ in self._open.values()]
+        self._open.clear()

@@ -1,0 +1,77 @@
+"""Every error that ingestd raises on purpose, and what the catcher has to do about it.
+
+    IngestdError
+      ConfigError              a config that may not run; carries every problem at once        exit 78
+      NativeEdgeError          librdkafka is missing, too old or of another layout            exit 1
+      KafkaFailure             librdkafka refused a call; carries its code and name
+      SinkError
+        RedisUnavailable       the same bytes may succeed later                               RETRY
+        RedisProtocolError     what came back is no reply to what was sent                    RECONNECT (retry)
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Disposition(Enum):
+    """The three answers to a failure. There is no fourth: an error without one stops the daemon."""
+
+    RETRY = "retry"
+    DEAD_LETTER = "dead_letter"
+    STOP = "stop"
+
+
+class IngestdError(Exception):
+    """Base of all."""
+
+    disposition = Disposition.STOP
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a config: `path` as in `kafka.topics.logs`, what is wrong, and the mend."""
+
+    path: str
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.what}"
+        return f"{text} ({self.mend})" if self.mend else text
+
+
+class ConfigError(IngestdError):
+    """The config may not run. `problems` names all of them, not only the first."""
+
+    def __init__(self, problems: list[Problem], source: str = "") -> None:
+        self.problems = problems
+        self.source = source
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class NativeEdgeError(IngestdError):
+    """The librdkafka of the confluent-kafka wheel is not one that the native edge was tried with."""
+
+
+class KafkaFailure(IngestdError):
+    """librdkafka answered with an error. `code` is the number, `name` as in `_ALL_BROKERS_DOWN`."""
+
+    def __init__(self, code: int, name: str, text: str) -> None:
+        self.code = code
+        self.name = name
+        super().__init__(f"{name}: {text}")
+
+
+class SinkError(IngestdError):
+    """A sink could not take or finish a batch."""
+
+
+class RedisUnavailable(SinkError):
+    """Redis is not there, is loading, or refuses writes for now: the same bytes may succeed later."""
+
+    disposition = Disposition.RETRY
+
+
+class RedisProtocolError(SinkError):
+    """A reply that fits no command: the connection is closed and the batches are sent again on a new one."""
+
+    disposition = Disposition.RETRY

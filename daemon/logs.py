@@ -1,0 +1,78 @@
+"""Log lines. A fixed message with fields in; journald's, plain or JSON text on stderr out."""
+
+import json
+import logging
+import os
+import sys
+import time
+from typing import Final
+
+# The numbers that journald reads from the head of a line when JOURNAL_STREAM is set.
+_SYSLOG_LEVELS: Final = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+# What a LogRecord has of itself; everything else came by `extra=`.
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {key: value for key, value in vars(record).items() if key not in _OWN}
+
+
+class _Formatter(logging.Formatter):
+    """One line an event, whatever the message holds."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = _fields(record)
+        message = record.getMessage()
+        if record.exc_info:
+            fields["error"] = self.formatException(record.exc_info)
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        level = record.levelname.lower()
+        if self.form == "json":
+            return json.dumps({"time": stamp, "level": level, "message": message, **fields}, default=str)
+        text = " ".join([message, *(f"{key}={json.dumps(value, default=str)}" for key, value in fields.items())])
+        if self.form == "journal":
+            return f"<{_SYSLOG_LEVELS[record.levelname]}>{text}"
+        return f"{stamp} {level:7} {text}"
+
+
+def set_up(level: str, form: str) -> logging.Logger:
+    """The daemon's logger. `auto`: journald's prefixes under systemd, plain on a terminal, else JSON."""
+    if form == "auto":
+        form = "journal" if os.environ.get("JOURNAL_STREAM") else "plain" if sys.stderr.isatty() else "json"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(form))
+    logger = logging.getLogger("ingestd")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level.upper())
+    logger.propagate = False
+    return logger
+
+
+class Sparing:
+    """Says a repeated line once in `interval_s`, then with the number of those it kept back."""
+
+    KEYS_MAX = 256                # a flood of different lines must not grow memory
+
+    def __init__(self, log: logging.Logger, interval_s: float, now) -> None:
+        self._log = log
+        self._interval_s = interval_s
+        self._now = now
+        self._said: dict[object, tuple[float, int]] = {}
+
+    def say(self, level: int, message: str, key: object = None, **fields: object) -> None:
+        key = (message, key)
+        now_s = self._now()
+        said_s, kept_back = self._said.get(key, (-self._interval_s, 0))
+        if now_s - said_s < self._interval_s:
+            self._said[key] = (said_s, kept_back + 1)
+            return
+        if len(self._said) >= self.KEYS_MAX:
+            self._said.clear()
+        self._said[key] = (now_s, 0)
+        if kept_back:
+            fields["kept_back"] = kept_back
+        self._log.log(level, message, extra=fields)

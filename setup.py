@@ -1,0 +1,47 @@
+"""Builds the two compiled rooms. `INGESTD_DEBUG=1` compiles the invariant checks in and keeps the annotated HTML."""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("INGESTD_DEBUG") == "1"
+COMPILE_ARGS = ["-O1", "-g"] if DEBUG else ["-O2"]
+
+# Cython looks for `cimport ingestd._abi` in a folder named ingestd, and the sources are in daemon/.
+ALIAS_FOLDER = Path(__file__).parent / "build" / "cython"
+
+
+def alias_package() -> str:
+    ALIAS_FOLDER.mkdir(parents=True, exist_ok=True)
+    alias = ALIAS_FOLDER / "ingestd"
+    if not alias.is_symlink():
+        alias.symlink_to(Path("..", "..", "daemon"), target_is_directory=True)
+    return str(ALIAS_FOLDER)
+
+
+def extension(name: str) -> Extension:
+    parts = ["daemon/_abi.pxd", "daemon/_fastpath.pxd", *map(str, sorted(Path("daemon/_hot").glob("*.pxi")))]
+    return Extension(
+        f"ingestd.{name}",
+        [f"daemon/{name}.pyx"],
+        depends=parts,
+        extra_compile_args=COMPILE_ARGS,
+        define_macros=[("FASTPATH_DEBUG", "1" if DEBUG else "0")],
+        libraries=["dl"],
+    )
+
+
+setup(
+    packages=["ingestd", "ingestd.cli", "ingestd.sinks", "ingestd.client"],
+    package_dir={"ingestd": "daemon"},
+    package_data={"ingestd": ["py.typed", "*.pyi", "*.pyx", "*.pxd", "_hot/*.pxi"]},
+    ext_modules=cythonize(
+        [extension("_fastpath"), extension("_librdkafka")],
+        include_path=[alias_package()],
+        compiler_directives={"language_level": "3"},
+        annotate=DEBUG,
+        force=DEBUG,
+    ),
+)

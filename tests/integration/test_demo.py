@@ -1,0 +1,136 @@
+"""Integration tests of `ingestd demo`. In: the verb in a child process. Out: exit code, output, what it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+RUN_DEADLINE_S = 60
+STOP_DEADLINE_S = 20
+ENDS = ("delivered", "dropped", "dead_lettered", "abandoned", "in_flight")
+
+
+@pytest.fixture
+def temp_folder(tmp_path: Path) -> Path:
+    """Where the demo makes its own temporary folders, so that a test can see what it leaves."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    return folder
+
+
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "ingestd", "demo", *options]
+
+
+def environment(temp_folder: Path) -> dict[str, str]:
+    return os.environ | {"TMPDIR": str(temp_folder), "COLUMNS": "120"}
+
+
+def run_demo(temp_folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*options), env=environment(temp_folder), capture_output=True, text=True, timeout=RUN_DEADLINE_S
+    )
+
+
+@contextmanager
+def running_demo(temp_folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """The demo in a session of its own: a process that it leaves behind is found by the session's id."""
+    with subprocess.Popen(
+        command(*options),
+        env=environment(temp_folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def processes_of_session(session: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            # The name in brackets may hold spaces: state, parent, group and session follow its last bracket.
+            state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(its_session) == session and state != "Z":
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until(condition, seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not seen within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+def test_a_short_demo_ends_by_itself_with_balanced_books(temp_folder):
+    done = run_demo(temp_folder, "--seconds", "3", "--json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["balanced"] is True
+    assert report["books"]
+    for topic, book in report["books"].items():
+        assert book["received"] == sum(book[end] for end in ENDS), topic
+        assert book["in_flight"] == 0, topic
+
+
+def test_the_demo_shows_every_end_that_an_event_can_have_on_a_quiet_day(temp_folder):
+    done = run_demo(temp_folder, "--seconds", "3", "--json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    books = json.loads(done.stdout)["books"].values()
+    for end in ("received", "delivered", "dropped", "dead_lettered"):
+        assert sum(book[end] for book in books) > 0, end
+    assert sum(book["abandoned"] for book in books) == 0
+
+
+def test_a_demo_without_a_terminal_prints_plain_lines(temp_folder):
+    done = run_demo(temp_folder, "--seconds", "3")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\x1b" not in done.stdout
+    assert len(done.stdout.splitlines()) > 3
+
+
+def test_a_finished_demo_leaves_no_folder_behind(temp_folder):
+    done = run_demo(temp_folder, "--seconds", "3", "--json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(temp_folder.iterdir()) == []
+
+
+def test_more_traffic_than_the_mock_cluster_keeps_is_a_usage_error_that_names_the_options(temp_folder):
+    done = run_demo(temp_folder, "--rate", "1000000", "--seconds", "600")
+
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "--rate" in done.stderr or "--seconds" in done.stderr
+    assert list(temp_folder.iterdir()) == []
+
+
+def test_control_c_leaves_no_process_and_no_folder_behind(temp_folder):
+    with running_demo(temp_folder, "--seconds", "20", "--rate", "200") as process:
+        # Its children: the mock cluster, the private Redis, the daemon.
+        wait_until(lambda: len(processes_of_session(process.pid)) >= 4, STOP_DEADLINE_S, "the demo with three children")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=STOP_DEADLINE_S)
+
+    assert "Traceback" not in output
+    wait_until(lambda: not processes_of_session(process.pid), STOP_DEADLINE_S, "no process left")
+    assert list(temp_folder.iterdir()) == []

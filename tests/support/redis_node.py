@@ -1,0 +1,62 @@
+"""A private redis-server on a free port, in a folder of its own."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import redis
+
+from ingestd.cli.private_redis import find_server
+from tests.support.ports import free_ports
+from tests.support.wait import wait_until
+
+
+class RedisNode:
+    """Start, stop, kill, freeze. With `keep_data` what was acknowledged is there after a stop (append-only file)."""
+
+    def __init__(self, folder: Path, keep_data: bool = False, extra: tuple[str, ...] = ()) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        (self.port,) = free_ports(1)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
+                          "--appendonly", "yes" if keep_data else "no", "--daemonize", "no", *extra]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "RedisNode":
+        with open(self.folder / "redis.log", "ab") as log:
+            self.process = subprocess.Popen([find_server(), *self.arguments], stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL)
+        wait_until(self._answers, "Redis answers", 20)
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, socket_timeout=20)
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGCONT)
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(20)
+        self.process = None
+
+    def freeze(self) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGCONT)
