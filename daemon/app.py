@@ -167,7 +167,8 @@ class App:
             return
         state = {"books": self.books.as_dict(), "balanced": self.books.balances(), "counters": self.counters.as_dict(),
                  "held_bytes": self.engine.held_bytes, "open_batches": self.engine.open_batches,
-                 "joined": self.source.joined, "redis": self.redis.connected}
+                 "joined": self.source.joined, "redis": self.redis.connected,
+                 "own_health_events": self.kafka.own_acknowledged}
         beside = self.books_file.with_suffix(".new")
         beside.write_text(json.dumps(state) + "\n", encoding="utf-8")
         beside.replace(self.books_file)

@@ -1,4 +1,4 @@
-"""The config. YAML text in, frozen Structs out, or a ConfigError with every problem at once. No other I/O than the file.
+"""The config. YAML text in, frozen Structs out, or a ConfigError with every problem at once. Reads its file only.
 
 The names are those of config.yaml; each room gets its own section.
 """
@@ -6,9 +6,9 @@ The names are those of config.yaml; each room gets its own section.
 import difflib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -196,9 +196,11 @@ class StrictLoader(yaml.SafeLoader):
 
 def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    line = node.start_mark.line + 1
     for key in keys:
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} below line {line} is no single word")
         if keys.count(key) > 1:
-            line = node.start_mark.line + 1
             raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice below line {line}")
     return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
 
@@ -206,6 +208,22 @@ def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
 StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: node.value)
 
+
+class Substituted(str):
+    """A scalar with variables in it. The key that it is for says whether it is a text, a number or a boolean."""
+
+    def as_scalar(self) -> Any:
+        """What YAML would make of it without quotes; never a list or a mapping."""
+        loader = StrictLoader("")
+        tag = loader.resolve(yaml.ScalarNode, str(self), (True, False))
+        if tag not in _PLAIN_TAGS:
+            return str(self)
+        return loader.construct_object(yaml.ScalarNode(tag, str(self)))
+
+
+_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
+# Stands for a value that could not be known: its problem is reported already.
+_UNKNOWN = object()
 _VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
 
 
@@ -217,6 +235,7 @@ def _substitute(value: Any, path: str, problems: list[Problem]) -> Any:
         return [_substitute(item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
     if not isinstance(value, str) or "$" not in value:
         return value
+    before = len(problems)
 
     def replace(match: re.Match[str]) -> str:
         name, default = match.groups()
@@ -228,35 +247,59 @@ def _substitute(value: Any, path: str, problems: list[Problem]) -> Any:
             return ""
         return found
 
-    replaced = _VARIABLE.sub(replace, value)
-    # A scalar that was one variable may stand for a number or a boolean, as it would without the variable.
-    return yaml.load(replaced, StrictLoader) if _VARIABLE.fullmatch(value) and value != "$$" else replaced
+    replaced = Substituted(_VARIABLE.sub(replace, value))
+    return replaced if len(problems) == before else _UNKNOWN
 
 
 def _walk(kind: Any, value: Any, path: str, problems: list[Problem]) -> Any:
     """`value` as `kind`. Goes on after a problem, so that all are found in one reading."""
-    if isinstance(kind, type) and issubclass(kind, Section):
-        return _walk_section(kind, value or {}, path, problems)
+    if value is _UNKNOWN:
+        return None
     arms = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     sections = [arm for arm in arms if isinstance(arm, type) and issubclass(arm, Section)]
-    if sections and value is not None:
-        return _walk_section(sections[0], value, path, problems)
+    if sections:
+        if value is None and NoneType in arms:
+            return None
+        return _walk_section(sections[0], {} if value is None else value, path, problems)
     if isinstance(value, list) and (lists := [arm for arm in arms if get_origin(arm) is tuple]):
         item_kind = get_args(lists[0])[0]
         return tuple(_walk(item_kind, item, f"{path}[{index}]", problems) for index, item in enumerate(value))
     if kind == dict[str, str] and isinstance(value, dict):
-        return {str(key): _option_text(item) for key, item in value.items()}
+        return {str(key): _text(item, f"{path}.{key}", problems) for key, item in value.items()}
     if kind == dict[str, tuple[str, ...]] and isinstance(value, dict):
-        lists = {key: item if isinstance(item, list) else [item] for key, item in value.items()}
-        return {str(key): tuple(map(str, items)) for key, items in lists.items()}
+        listed = {f"{key}": item if isinstance(item, list) else [item] for key, item in value.items()}
+        return {key: tuple(_text(item, f"{path}.{key}", problems) for item in items) for key, items in listed.items()}
+    return _walk_leaf(kind, arms, value, path, problems)
+
+
+def _walk_leaf(kind: Any, arms: tuple[Any, ...], value: Any, path: str, problems: list[Problem]) -> Any:
+    words = [word for arm in arms if get_origin(arm) is Literal for word in get_args(arm)]
+    if isinstance(value, Substituted):
+        if str not in arms and not words:
+            value = value.as_scalar()
+        else:
+            # `${RACK:-}` for a key that may be null: nothing was given.
+            value = None if value == "" and NoneType in arms else str(value)
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
-        problems.append(Problem(path, f"{value!r} does not fit: {str(error).split(' - at')[0]}"))
+        mend = ""
+        if words:
+            near = difflib.get_close_matches(str(value), words, 1)
+            mend = (f"did you mean {near[0]}? " if near else "") + f"one of {', '.join(words)}"
+        elif isinstance(value, str) and any(get_origin(arm) is tuple for arm in arms):
+            mend = f"write it as a list: [{value}]"
+        problems.append(Problem(path, f"{value!r} does not fit: {str(error).split(' - at')[0]}", mend))
         return None
 
 
-def _option_text(value: Any) -> str:
+def _text(value: Any, path: str, problems: list[Problem]) -> str:
+    """A librdkafka option or a label: any scalar, as librdkafka and JSON write it."""
+    if value is _UNKNOWN:
+        return ""
+    if value is None or not isinstance(value, (str, int, float)):
+        problems.append(Problem(path, f"{value!r} is no single value", "write a text, a number, true or false"))
+        return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -288,7 +331,9 @@ def parse(text: str, source: str = "(text)") -> Config:
         raw = yaml.load(text, StrictLoader)
     except yaml.YAMLError as error:
         raise ConfigError([Problem("(file)", f"is not YAML: {error}")], source) from error
-    config = _walk(Config, _substitute(raw or {}, "", problems), "", problems)
+    except RecursionError as error:
+        raise ConfigError([Problem("(file)", "is nested too deeply to be read")], source) from error
+    config = _walk(Config, _substitute(raw, "", problems), "", problems)
     if problems:
         raise ConfigError(problems, source)
     assert isinstance(config, Config)
@@ -312,7 +357,11 @@ def find(path: str | None = None) -> Path:
 def load(path: str | None = None) -> Config:
     """The config of a file. Raises ConfigError."""
     file = find(path)
-    return parse(file.read_text(encoding="utf-8"), str(file))
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem("(file)", f"{file} cannot be read: {error}")], str(file)) from error
+    return parse(text, str(file))
 
 
 def secret_path(name: str) -> Path:
@@ -323,6 +372,21 @@ def secret_path(name: str) -> Path:
 def read_secret(name: str) -> str:
     """The secret in a file, without the line end that editors leave."""
     return secret_path(name).read_text(encoding="utf-8").rstrip("\r\n")
+
+
+def unreadable_files(section: Section, path: str = "") -> Iterator[Problem]:
+    """Every `*_file` that is named and can't be read, before anything is built on it."""
+    for field in msgspec.structs.fields(section):
+        value = getattr(section, field.name)
+        here = f"{path}.{field.name}" if path else field.name
+        if isinstance(value, Section):
+            yield from unreadable_files(value, here)
+        elif field.name.endswith("_file") and value is not None:
+            try:
+                secret_path(value).open("rb").close()
+            except OSError as error:
+                mend = "relative names are looked for in $CREDENTIALS_DIRECTORY"
+                yield Problem(here, f"{secret_path(value)} can't be read: {error.strerror}", mend)
 
 
 def keys(section: type[Section] = Config, path: str = "") -> Iterator[tuple[str, Any]]:

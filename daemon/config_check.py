@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
-from ingestd.config import Config, RuleConfig
+from ingestd.config import Config, RuleConfig, unreadable_files
 from ingestd.errors import ConfigError, Problem
 from ingestd.kafka_options import RECORD_MARGIN_BYTES, forbidden_options, held_bytes_max
 from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
@@ -30,25 +31,28 @@ RANGES = (
 )
 # Topics of one event; the fast path's TOPICS_PER_EVENT_MAX less its typed topic.
 RULE_TOPICS_MAX = 31
-TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+TOPIC_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
+BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+):(\d{1,5})")
 
 
 def check(config: Config) -> list[Problem]:
     """All problems of sense that can be seen without a cluster."""
     found = [*_ranges(config), *_kafka(config), *forbidden_options(config.kafka), *_topics(config), *_redis(config)]
-    found += [*_pipeline(config), *_not_built(config)]
+    found += [*_pipeline(config), *_http(config), *_not_built(config), *_rule_topics(config)]
     names: set[str] = set()
     for index, rule in enumerate(config.rules):
         found += _rule(rule, f"rules[{index}]")
         if rule.name in names:
             found.append(Problem(f"rules[{index}].name", f"{rule.name!r} stands twice", "give each rule its own name"))
+        if not rule.name:
+            found.append(Problem(f"rules[{index}].name", "is empty", "the metrics and the log name a rule by it"))
         names.add(rule.name)
     return found
 
 
 def ensure(config: Config, source: str = "") -> None:
-    """Raises ConfigError when there is a problem."""
-    problems = check(config)
+    """Raises ConfigError when there is a problem, also with the files that the config names."""
+    problems = [*check(config), *unreadable_files(config)]
     if problems:
         raise ConfigError(problems, source)
 
@@ -64,6 +68,10 @@ def _ranges(config: Config) -> Iterator[Problem]:
     ratio = config.pipeline.dead_letter.max_ratio
     if not 0 < ratio <= 1:
         yield Problem("pipeline.dead_letter.max_ratio", f"{ratio} is not above 0 and up to 1")
+    for key in ("window_s", "min_events"):
+        value = getattr(config.pipeline.dead_letter, key)
+        if value < 1:
+            yield Problem(f"pipeline.dead_letter.{key}", f"{value} is less than 1")
 
 
 def _kafka(config: Config) -> Iterator[Problem]:
@@ -71,18 +79,29 @@ def _kafka(config: Config) -> Iterator[Problem]:
     if not kafka.brokers:
         yield Problem("kafka.brokers", "names no broker", "write at least one HOST:PORT")
     for index, broker in enumerate(kafka.brokers):
-        if not re.fullmatch(r"\[?[^\s,]+\]?:\d{1,5}", broker):
+        if not is_host_port(broker):
             yield Problem(f"kafka.brokers[{index}]", f"{broker!r} is not HOST:PORT")
     if not kafka.group_id:
         yield Problem("kafka.group_id", "is empty")
     if kafka.security.sasl_mechanism and not kafka.security.protocol.startswith("sasl_"):
         yield Problem("kafka.security.protocol", f"is {kafka.security.protocol}, but a SASL mechanism is set",
                       "use sasl_ssl or sasl_plaintext")
+    if kafka.security.sasl_mechanism not in (None, "GSSAPI"):
+        for key in ("sasl_username", "sasl_password_file"):
+            if not getattr(kafka.security, key):
+                yield Problem(f"kafka.security.{key}", f"is missing, but {kafka.security.sasl_mechanism} needs it")
     if kafka.group_protocol == "consumer":
-        for key in ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms"):
+        for key in ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms",
+                    "group.protocol.type"):
             if key in kafka.consumer_options:
                 yield Problem(f"kafka.consumer_options.{key}", "does not go with kafka.group_protocol: consumer",
                               "the broker decides it")
+
+
+def is_host_port(text: str, port_min: int = 1) -> bool:
+    """`HOST:PORT`, `[IPV6]:PORT`."""
+    match = BROKER.fullmatch(text)
+    return match is not None and port_min <= int(match.group(2)) <= 65535
 
 
 def outputs(config: Config) -> dict[str, str]:
@@ -115,6 +134,11 @@ def _topics(config: Config) -> Iterator[Problem]:
         for name in looped:
             yield Problem("kafka.input_topics", f"{topic!r} reads {name!r}, which is an output ({written[name]})",
                           "events would go round for ever; to index it only, name it in kafka.index_only_topics")
+    for topic in index_only.intersection(config.kafka.input_topics or ()):
+        yield Problem("kafka.index_only_topics", f"{topic!r} is in kafka.input_topics too", "name it in one of them")
+    typed = (getattr(config.kafka.topics, key) for key in ("logs", "metrics", "alerts", "traces", "health_checks"))
+    if config.kafka.topics.dead_letter in typed:
+        yield Problem("kafka.topics.dead_letter", "is a typed topic too", "give bad events a topic of their own")
     if not config.input_topics():
         yield Problem("kafka.input_topics", "names no topic", "write one, or null for topics.observability_events")
     for name, path in written.items():
@@ -124,17 +148,50 @@ def _topics(config: Config) -> Iterator[Problem]:
 
 def _redis(config: Config) -> Iterator[Problem]:
     redis = config.redis
-    match = re.match(r"(redis|rediss|unix)://(?:([^@/]*)@)?", redis.url)
-    if not match:
-        yield Problem("redis.url", f"{redis.url!r} is not redis://, rediss:// or unix://")
-    elif match.group(2):
-        yield Problem("redis.url", "holds a user name or password", "use redis.username and redis.password_file")
-    if "cluster" in redis.url.split("?")[-1]:
-        yield Problem("redis.url", "Redis Cluster is not supported", "use one master, or redis.sentinel")
+    yield from _redis_url(redis.url)
     if redis.sentinel is not None:
+        if not redis.sentinel.master:
+            yield Problem("redis.sentinel.master", "is empty", "the name that the sentinels know it by")
+        if not redis.sentinel.nodes:
+            yield Problem("redis.sentinel.nodes", "names no sentinel", "write at least one HOST:PORT")
         for index, node in enumerate(redis.sentinel.nodes):
-            if not re.fullmatch(r"[^\s:]+:\d{1,5}", node):
+            if not is_host_port(node):
                 yield Problem(f"redis.sentinel.nodes[{index}]", f"{node!r} is not HOST:PORT")
+
+
+def _redis_url(url: str) -> Iterator[Problem]:
+    """The URL is never repeated: it may hold a password, wherever the operator put it."""
+    try:
+        parts = urlsplit(url)
+        port_is_bad = parts.port == 0
+    except ValueError:
+        yield Problem("redis.url", "its host or port can't be read", "redis://HOST:PORT/DATABASE")
+        return
+    query = parse_qs(parts.query)
+    if "cluster" in parts.scheme or "cluster" in query:
+        yield Problem("redis.url", "Redis Cluster is not supported", "use one master, or redis.sentinel")
+    elif parts.scheme not in ("redis", "rediss", "unix"):
+        yield Problem("redis.url", "is not redis://, rediss:// or unix://", "redis://HOST:PORT/DATABASE")
+    # An @ anywhere: an unescaped slash in a password ends what urlsplit takes for the host.
+    elif "@" in (parts.netloc if parts.scheme == "unix" else url) or query.keys() & {"username", "password"}:
+        yield Problem("redis.url", "holds a user name or password", "use redis.username and redis.password_file")
+    elif port_is_bad or (parts.scheme != "unix" and not re.fullmatch(r"/?|/\d+", parts.path)):
+        yield Problem("redis.url", "its port or database is no number in range", "redis://HOST:PORT/DATABASE")
+
+
+def _http(config: Config) -> Iterator[Problem]:
+    listen = config.http.listen
+    if listen is not None and not listen.startswith("/") and not is_host_port(listen, port_min=0):
+        yield Problem("http.listen", f"{listen!r} is neither HOST:PORT nor the path of a socket", "or null for none")
+
+
+def _rule_topics(config: Config) -> Iterator[Problem]:
+    copied = {topic for rule in config.rules if rule.action == "copy" for topic in rule.topics}
+    routed_count = max((len(rule.topics) for rule in config.rules if rule.action == "route"), default=0)
+    # What one rule does too much is named with the rule.
+    if len(copied) + routed_count > RULE_TOPICS_MAX >= max((len(rule.topics) for rule in config.rules), default=0):
+        yield Problem("rules", f"may send one event to {len(copied) + routed_count} topics, "
+                      f"which is more than {RULE_TOPICS_MAX}", "copy to fewer topics")
 
 
 def _pipeline(config: Config) -> Iterator[Problem]:

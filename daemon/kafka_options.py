@@ -5,7 +5,7 @@ Every value that is not librdkafka's default says why. What would break "nothing
 
 from typing import Final
 
-from ingestd.config import Config, KafkaConfig, read_secret
+from ingestd.config import Config, KafkaConfig, read_secret, secret_path
 from ingestd.errors import Problem
 
 MIB: Final = 1 << 20
@@ -16,6 +16,9 @@ RECORD_MARGIN_BYTES: Final = 64 * 1024
 PREFETCH_SHARE: Final = 0.20
 FETCH_REPLY_SHARE: Final = 0.10
 HELD_SHARE: Final = 0.50
+# librdkafka's own bounds of queued.max.messages.kbytes and max.partition.fetch.bytes: a larger memory limit stops here.
+PREFETCH_KIB_MAX: Final = 2_097_151
+FETCH_REPLY_BYTES_MAX: Final = 1_000_000_000
 
 # Options that the daemon's promises rest on, with the reason that `validate` gives.
 FORBIDDEN_CONSUMER: Final = {
@@ -31,6 +34,8 @@ FORBIDDEN_CONSUMER: Final = {
     "bootstrap.servers": "it is kafka.brokers",
     "metadata.broker.list": "it is kafka.brokers",
     "queued.max.messages.kbytes": "it is derived from pipeline.memory_limit_mib",
+    "fetch.max.bytes": "it is derived from pipeline.memory_limit_mib",
+    "offset.store.method": "only offsets that the broker holds are committed when a partition is given back",
     "log.queue": "the daemon reads librdkafka's log itself",
 }
 FORBIDDEN_PRODUCER: Final = {
@@ -41,6 +46,8 @@ FORBIDDEN_PRODUCER: Final = {
     "delivery.timeout.ms": "a time-out reports failure of what may have been written",
     "max.in.flight": "more than 5 would break idempotence",
     "max.in.flight.requests.per.connection": "more than 5 would break idempotence",
+    "delivery.report.only.error": "a record that arrived would never be reported, and its batch would wait for ever",
+    "queuing.strategy": "records of a trace would leave their order",
     "retries": "giving up would lose the record",
     "message.send.max.retries": "giving up would lose the record",
     "transactional.id": "the daemon does not use transactions",
@@ -74,7 +81,7 @@ def client_options(kafka: KafkaConfig, client_id: str) -> dict[str, str]:
     security = kafka.security
     files = {"ssl.ca.location": security.ca_file, "ssl.certificate.location": security.cert_file,
              "ssl.key.location": security.key_file}
-    options |= {key: value for key, value in files.items() if value}
+    options |= {key: str(secret_path(value)) for key, value in files.items() if value}
     if security.key_password_file:
         options["ssl.key.password"] = read_secret(security.key_password_file)
     if security.sasl_mechanism:
@@ -89,8 +96,9 @@ def client_options(kafka: KafkaConfig, client_id: str) -> dict[str, str]:
 def consumer_options(config: Config, client_id: str) -> dict[str, str]:
     """Options of the source's handle."""
     kafka, pipeline = config.kafka, config.pipeline
-    prefetch_kib = int(pipeline.memory_limit_mib * 1024 * PREFETCH_SHARE)
-    reply_bytes = max(int(pipeline.memory_limit_mib * MIB * FETCH_REPLY_SHARE), message_bytes_max(config))
+    prefetch_kib = min(int(pipeline.memory_limit_mib * 1024 * PREFETCH_SHARE), PREFETCH_KIB_MAX)
+    reply_share_bytes = min(int(pipeline.memory_limit_mib * MIB * FETCH_REPLY_SHARE), FETCH_REPLY_BYTES_MAX)
+    reply_bytes = max(reply_share_bytes, message_bytes_max(config))
     options = client_options(kafka, client_id) | {
         "group.id": kafka.group_id,
         "enable.auto.offset.store": "false",
@@ -98,7 +106,7 @@ def consumer_options(config: Config, client_id: str) -> dict[str, str]:
         "enable.auto.commit": "true",
         "auto.commit.interval.ms": str(pipeline.commit_interval_ms),
         "auto.offset.reset": "error",
-        # With the default of 1000 a fast consumer stands for 0.7 s whenever its queue fills: 150k against 350k events/s.
+        # With the default of 1000 a fast consumer stands 0.7 s when its queue fills: 150k against 350k events/s.
         "fetch.queue.backoff.ms": "5",
         "queued.min.messages": "100000",
         "queued.max.messages.kbytes": str(prefetch_kib),

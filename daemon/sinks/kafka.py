@@ -59,6 +59,7 @@ class KafkaSink:
         self._tries: dict[int, int] = {}          # batch id -> how often it was sent again
         self._alone_tried: set[int] = set()       # batch ids of which each record was tried alone
         self.was_fatal = 0
+        self._own_before = 0                      # of handles that were renewed
 
     def _start(self, alone: bool) -> Producer:
         producer = self._make_producer(alone)
@@ -71,6 +72,11 @@ class KafkaSink:
     def open_count(self) -> int:
         """Batches that owe acknowledgements."""
         return len(self._open)
+
+    @property
+    def own_acknowledged(self) -> int:
+        """Records of the daemon itself that Kafka has."""
+        return self._own_before + self._producer.own_delivered
 
     def submit(self, batch: Batch) -> None:
         """Take a batch. Called once a batch, on the loop, and again when dead letters were added to it."""
@@ -216,6 +222,7 @@ class KafkaSink:
         if self._producer.queue_length:
             return
         self._loop.remove_reader(self._producer.main_fd)
+        self._own_before += self._producer.own_delivered
         destroy_aside(self._producer)
         self._producer = self._start(False)
         self._recovering = False

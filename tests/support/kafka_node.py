@@ -69,6 +69,7 @@ class KafkaNode:
         broker, controller = free_ports(2)
         self.bootstrap = f"127.0.0.1:{broker}"
         self.process: subprocess.Popen[bytes] | None = None
+        self._watchers: dict[str, Consumer] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self.properties = folder / "server.properties"
         self.properties.write_text(PROPERTIES.format(broker=broker, controller=controller, logs=folder / "data"))
@@ -160,11 +161,22 @@ class KafkaNode:
             consumer.close()
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
-        """What the group has committed, by partition; -1001 where nothing."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "log_level": 0})
-        try:
-            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-            rows = consumer.committed([TopicPartition(topic, p) for p in partitions], timeout=10)
+        """What the group has committed, by partition; -1001 where nothing. Waits for the coordinator."""
+        partitions = self._watcher(group).list_topics(topic, timeout=10).topics[topic].partitions
+
+        def ask() -> dict[int, int] | None:
+            try:
+                rows = self._watcher(group).committed([TopicPartition(topic, p) for p in partitions], timeout=10)
+            except KafkaException as error:
+                if error.args[0].retriable():
+                    return None
+                raise
             return {row.partition: row.offset for row in rows}
-        finally:
-            consumer.close()
+
+        return wait_until(ask, "the coordinator answers", 30)
+
+    def _watcher(self, group: str) -> Consumer:
+        """A client that never joins the group. Kept: making one costs more than the question."""
+        if group not in self._watchers:
+            self._watchers[group] = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "log_level": 0})
+        return self._watchers[group]

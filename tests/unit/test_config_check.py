@@ -87,7 +87,8 @@ def test_names_addresses_and_ipv6_are_brokers(broker: str) -> None:
 
 
 def test_a_sasl_mechanism_needs_a_sasl_protocol() -> None:
-    assert paths_of("kafka: {security: {protocol: ssl, sasl_mechanism: PLAIN}}") == ["kafka.security.protocol"]
+    login = "sasl_mechanism: PLAIN, sasl_username: me, sasl_password_file: login"
+    assert paths_of(f"kafka: {{security: {{protocol: ssl, {login}}}}}") == ["kafka.security.protocol"]
 
 
 @pytest.mark.parametrize("key", ["sasl_username", "sasl_password_file"])
@@ -214,7 +215,7 @@ def test_hosts_sockets_and_tls_are_urls_of_redis(url: str) -> None:
 
 
 def test_redis_cluster_is_refused_by_name() -> None:
-    (problem,) = problems_of("redis: {url: 'redis+cluster://a:7000'}")
+    problem = problems_of("redis: {url: 'redis+cluster://a:7000'}")[0]
     assert "luster" in problem.what
 
 
