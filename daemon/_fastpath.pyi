@@ -59,6 +59,7 @@ class RouteTable:
 class IndexCache:
     """Which index keys had their TTL set lately. Direct-mapped, of fixed size."""
 
+    compares_ttls: bool
     def __init__(self, slot_count: int = 65536) -> None: ...
     def clear(self) -> None:
         """Forget everything: after a reconnect Redis may not have what was sent before."""

@@ -37,8 +37,13 @@ cdef inline uint64_t hash_text_key(const char *prefix, Py_ssize_t prefix_size, t
 
 @cython.final
 cdef class IndexCache:
-    """Direct-mapped and of fixed size. A key that was pushed out is refreshed again: one command more."""
+    """Direct-mapped and of fixed size. A key that was pushed out is refreshed again.
 
+    compares_ttls: the server knows EXPIRE's NX and GT (Redis 7). A key that was pushed out may have a longer TTL than
+    the event in hand asks for, and a plain EXPIRE would shorten it: an index would go before its members.
+    """
+
+    cdef public bint compares_ttls
     cdef index_slot_t *slots
     cdef uint64_t mask
     cdef uint64_t random
@@ -67,30 +72,37 @@ cdef inline uint32_t next_random(IndexCache cache) noexcept nogil:
     return <uint32_t>(cache.random >> 32)
 
 
+cdef enum:                        # what expire_due found
+    TTL_FRESH                     # nothing to do
+    TTL_UNKNOWN                   # the key may have no TTL, or any
+    TTL_SHORTER                   # the key has a TTL, which may be shorter
+
+
 @cython.cdivision(True)
-cdef inline int64_t expire_due(
-    IndexCache cache, uint64_t hash, uint32_t wanted_s, uint32_t now_s, uint32_t trim_step, bint *trim
+cdef inline int expire_due(
+    IndexCache cache, uint64_t hash, uint32_t wanted_s, uint32_t now_s, uint32_t trim_step, uint32_t *ttl_s, bint *trim
 ) noexcept nogil:
-    """The TTL to send, or 0. Sets `trim` when it is the turn of a ZREMRANGEBYRANK.
+    """Whether a TTL is due, and which. Sets `trim` when it is the turn of a ZREMRANGEBYRANK.
 
     A slot that is claimed starts its count at random: a key that shares its slot with another busy one, and so
     loses its count again and again, is trimmed all the same, every `trim_step` ZADDs on average.
     """
     cdef index_slot_t *slot = &cache.slots[hash & cache.mask]
-    cdef int64_t due = 0
+    cdef int due = TTL_FRESH
     if slot.hash != hash:
         slot.hash = hash
         slot.ttl_s = wanted_s
         slot.refreshed_s = now_s
         slot.adds = next_random(cache) % trim_step if trim_step else 0
-        due = wanted_s
+        due = TTL_UNKNOWN
     elif wanted_s > slot.ttl_s:
         slot.ttl_s = wanted_s
         slot.refreshed_s = now_s
-        due = wanted_s
+        due = TTL_SHORTER
     elif now_s - slot.refreshed_s >= slot.ttl_s // 4:
         slot.refreshed_s = now_s
-        due = slot.ttl_s
+        due = TTL_UNKNOWN             # it may have ended meanwhile, and ZADD made the key anew
+    ttl_s[0] = slot.ttl_s
     if trim_step:
         slot.adds += 1
         if slot.adds >= trim_step:

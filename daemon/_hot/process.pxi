@@ -109,13 +109,20 @@ cdef char *put_index(
     """ZADD, and where it is their turn EXPIRE and the trim. NULL with an exception when memory is out."""
     cdef batch_t *b = &batch.b
     cdef bint trim = False
-    cdef int64_t ttl_s = expire_due(
-        cache, hash, keys.longest_ttl_s + INDEX_TTL_MARGIN_S, <uint32_t>table.now_s, table.trim_step, &trim
+    cdef uint32_t ttl_s = 0
+    cdef int due = expire_due(
+        cache, hash, keys.longest_ttl_s + INDEX_TTL_MARGIN_S, <uint32_t>table.now_s, table.trim_step, &ttl_s, &trim
     )
     at = put_zadd(at, index, score_ms, keys.member, keys.second_member)
     b.reply_count += 1
-    if ttl_s:
-        at = put_expire(at, index, ttl_s)
+    if due != TTL_FRESH and (not cache.compares_ttls or ttl_s >= table.index_ttl_max_s):
+        at = put_expire(at, index, ttl_s, NULL)           # the longest that there is shortens nothing
+        b.reply_count += 1
+    elif due != TTL_FRESH:
+        if due == TTL_UNKNOWN:
+            at = put_expire(at, index, ttl_s, b"NX")
+            b.reply_count += 1
+        at = put_expire(at, index, ttl_s, b"GT")
         b.reply_count += 1
     if trim:
         at = put_trim(at, index, table.index_members_max)
@@ -137,10 +144,10 @@ cdef int index_event(
     cdef Py_ssize_t size = <Py_ssize_t>record.message.len
     none.data, none.size = b"", 0
     choose_keys(table, event, &keys)
-    # Two SETs with the value, and for each of two indexes one ZADD (two members), one EXPIRE and one trim:
-    # eight commands, each with its key; a key is at most an id, a trace and a span with their prefix.
-    reserve_resp(b, 2 * size + 8 * COMMAND_FRAME_MAX + 12 * (event.id.size + event.trace.size + event.span.size)
-                 + 6 * event.correlation.size)
+    # Two SETs with the value, and for each of two indexes one ZADD (two members), two EXPIREs and one trim:
+    # ten commands, each with its key; a key is at most an id, a trace and a span with their prefix.
+    reserve_resp(b, 2 * size + 10 * COMMAND_FRAME_MAX + 14 * (event.id.size + event.trace.size + event.span.size)
+                 + 8 * event.correlation.size)
     at = b.resp + b.resp_used
     at = put_set(at, &keys.event_key, value, size, keys.event_ttl_s)
     b.reply_count += 1

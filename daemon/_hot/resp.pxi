@@ -2,7 +2,7 @@
 #
 #   SET      *5\r\n$3\r\nSET\r\n$<k>\r\n<key>\r\n$<v>\r\n<value>\r\n$2\r\nEX\r\n$<n>\r\n<seconds>\r\n
 #   ZADD     *4\r\n$4\r\nZADD\r\n$<k>\r\n<key>\r\n$<n>\r\n<score>\r\n$<m>\r\n<member>\r\n       *6 with two members
-#   EXPIRE   *3\r\n$6\r\nEXPIRE\r\n$<k>\r\n<key>\r\n$<n>\r\n<seconds>\r\n
+#   EXPIRE   *3\r\n$6\r\nEXPIRE\r\n$<k>\r\n<key>\r\n$<n>\r\n<seconds>\r\n                           *4 with $2\r\nNX or GT
 #   trim     *4\r\n$15\r\nZREMRANGEBYRANK\r\n$<k>\r\n<key>\r\n$1\r\n0\r\n$<n>\r\n-<rank>\r\n
 
 cdef enum:
@@ -98,10 +98,16 @@ cdef inline char *put_zadd(
     return at
 
 
-cdef inline char *put_expire(char *at, const key_t *key, int64_t ttl_s) noexcept nogil:
-    at = put(at, b"*3\r\n$6\r\nEXPIRE\r\n", 16)
+cdef inline char *put_expire(char *at, const key_t *key, int64_t ttl_s, const char *condition) noexcept nogil:
+    """`condition`: NULL, "NX" (only where there is no TTL) or "GT" (only where there is a shorter one)."""
+    at = put(at, b"*3\r\n$6\r\nEXPIRE\r\n" if condition == NULL else b"*4\r\n$6\r\nEXPIRE\r\n", 16)
     at = put_key(at, key)
-    return put_number_bulk(at, ttl_s)
+    at = put_number_bulk(at, ttl_s)
+    if condition != NULL:
+        at = put(at, b"$2\r\n", 4)
+        at = put(at, condition, 2)
+        at = put(at, b"\r\n", 2)
+    return at
 
 
 cdef inline char *put_trim(char *at, const key_t *key, int64_t members_max) noexcept nogil:

@@ -164,6 +164,7 @@ cdef class RouteTable:
     cdef unsigned int stored_types_mask
     cdef bint index_correlation, index_trace, compact
     cdef uint32_t events_ttl_s, logs_ttl_s, error_logs_ttl_s, traces_ttl_s, alerts_ttl_s
+    cdef uint32_t index_ttl_max_s # of all classes, with the margin
     cdef int64_t index_members_max
     cdef uint32_t trim_step
 
@@ -178,6 +179,9 @@ cdef class RouteTable:
         self.index_correlation, self.index_trace, self.compact = index_correlation, index_trace, compact
         self.events_ttl_s, self.logs_ttl_s, self.error_logs_ttl_s = events_ttl_s, logs_ttl_s, error_logs_ttl_s
         self.traces_ttl_s, self.alerts_ttl_s = traces_ttl_s, alerts_ttl_s
+        self.index_ttl_max_s = INDEX_TTL_MARGIN_S + max(
+            events_ttl_s, logs_ttl_s, error_logs_ttl_s, traces_ttl_s, alerts_ttl_s
+        )
         self.index_members_max = index_members_max
         # Often enough that a group is over its limit by less than a part in sixteen, seldom enough to cost nothing.
         self.trim_step = max(1, min(64, index_members_max // 16)) if index_members_max else 0

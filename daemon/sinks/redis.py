@@ -242,6 +242,7 @@ class RedisSink:
         self._note_identity(facts, endpoint)
         # What was remembered of TTLs may be gone. Batches that were built by that memory are built again.
         self._cache.clear()
+        self._cache.compares_ttls = int(facts.version.split(".")[0]) >= 7
         link.reader.reset()
         self._written_replies = 0
         self._link = link

@@ -1,0 +1,46 @@
+# make help prints every target. `make demo` and `make test` do all the set-up themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml setup.py $(wildcard daemon/*.pyx daemon/*.pxd daemon/_hot/*.pxi daemon/_edge/*.pxi)
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help check build demo test test-all bench debug clean
+.DEFAULT_GOAL := help
+
+help:  ## Print every target with a sentence
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+check:  ## Say what this machine lacks, with the one command that installs it
+	@PYTHON="$(PYTHON)" sh tests/support/check_machine.sh
+
+$(VENV)/built: $(SOURCES) | check
+	@if [ ! -x $(BIN)/python ]; then \
+	  if command -v uv >/dev/null 2>&1; then uv venv -q --seed --python "$(PYTHON)" $(VENV); else $(PYTHON) -m venv $(VENV); fi; fi
+	@echo "building (about half a minute the first time)"
+	@if command -v uv >/dev/null 2>&1; then uv pip install -q --python $(BIN)/python -e '.[test]'; \
+	  else $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'; fi
+	@touch $@
+
+build: $(VENV)/built  ## Make the virtual environment and build the compiled rooms into it
+
+demo: build  ## Run everything here for ten seconds, on a mock Kafka and a private Redis
+	@$(BIN)/ingestd demo
+
+test: build  ## Run the tests that need no root, no Java and no Go
+	$(PYTEST) -m "not real"
+
+test-all: build  ## Run every lane, and fail where a lane cannot run
+	INGESTD_REQUIRE_ALL=1 $(PYTEST)
+
+bench: build  ## Measure CPU an event against a native copy loop, on real Kafka
+	$(BIN)/python -m bench.run --redis
+
+debug:  ## Build with invariant checks and annotated HTML, and run the fast tests on it
+	INGESTD_DEBUG=1 $(MAKE) -B $(VENV)/built
+	INGESTD_DEBUG=1 $(PYTEST) -m "not real and not slow"
+	touch setup.py
+
+clean:  ## Remove what was built
+	rm -rf $(VENV) build dist *.egg-info daemon/*.so daemon/_fastpath.c daemon/_librdkafka.c daemon/*.html bench/native_loop

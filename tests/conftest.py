@@ -1,0 +1,87 @@
+"""Lanes, seeds and the servers that tests share. A lane that a machine lacks is skipped by name, or an error in CI."""
+
+import asyncio
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support import kafka_node
+from tests.support.kafka_node import KafkaNode
+from tests.support.redis_node import RedisNode
+
+SEED = int(os.environ.get("INGESTD_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
+REQUIRE_ALL = os.environ.get("INGESTD_REQUIRE_ALL") == "1"
+
+# A busy machine makes an example slow without anything being wrong: no deadline, and the same examples everywhere.
+settings.register_profile("ingestd", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("ingestd")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    flavour = "debug" if os.environ.get("INGESTD_DEBUG") == "1" else "release"
+    return f"ingestd: {flavour} build; seed {SEED} (INGESTD_TEST_SEED={SEED} repeats it)"
+
+
+def lane_missing(lane: str) -> str | None:
+    """Why this machine cannot run a lane, or None."""
+    if lane == "real":
+        found = kafka_node.missing()
+        if found is None and shutil.which("redis-server") is None:
+            found = "redis-server is not there: apt-get install redis-server"
+        return found
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    missing = lane_missing("real")
+    if missing is None:
+        return
+    if REQUIRE_ALL:
+        raise pytest.UsageError(f"the real lane is required here, but {missing}")
+    for item in items:
+        if item.get_closest_marker("real"):
+            item.add_marker(pytest.mark.skip(reason=f"real lane: {missing}"))
+
+
+@pytest.fixture
+def seed() -> int:
+    """The seed of this run, printed in its header."""
+    return SEED
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode]:
+    """One Apache Kafka broker for the session. Tests make topics and groups of their own, or say that they stop it."""
+    node = KafkaNode(tmp_path_factory.mktemp("kafka")).start()
+    yield node
+    node.kill()
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[KafkaNode]:
+    """A broker that the test may stop, freeze and leave in any state."""
+    node = KafkaNode(tmp_path / "kafka").start()
+    yield node
+    node.kill()
+
+
+@pytest.fixture
+def redis_node(tmp_path: Path) -> Iterator[RedisNode]:
+    """A private Redis that keeps its data from one start to the next."""
+    node = RedisNode(tmp_path / "redis", keep_data=True).start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_error_is_hidden(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test fails when a loop's exception handler was called and nobody set one."""
+    seen: list[dict] = []
+    monkeypatch.setattr(asyncio.BaseEventLoop, "default_exception_handler", lambda loop, context: seen.append(context))
+    yield
+    assert not seen, f"errors that nobody looked at: {seen}"
