@@ -42,7 +42,7 @@ class Probes:
         self._loop = asyncio.get_running_loop()
         self._high: dict[Key, int] = {}
         self._window: list[tuple[float, int, int]] = []    # (time, received, dead-lettered)
-        self._statuses: dict[str, Status] = {}
+        self.statuses: dict[str, Status] = {}
 
     async def run(self) -> None:
         while True:
@@ -116,9 +116,9 @@ class Probes:
              {"records": sum(row.records for row in lag), "partitions": [row.as_dict() for row in lag]}),
         ]
         for component, status, figures in observations:
-            changed = self._statuses.get(component) is not status
+            changed = self.statuses.get(component) is not status
             if changed:
-                before, self._statuses[component] = self._statuses.get(component), status
+                before, self.statuses[component] = self.statuses.get(component), status
                 if before is not None:
                     self._log.log(logging.INFO if status is Status.HEALTHY else logging.WARNING, "health changed",
                                   extra={"component": component, "status": status.value})

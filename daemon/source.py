@@ -139,11 +139,13 @@ class Source:
         serve()
 
     def _serve_main(self) -> None:
-        for notice in self._consumer.poll_main():
-            self._on_notice(notice)
+        self._serve(self._consumer.poll_main())
 
     def _serve_control(self) -> None:
-        for event in self._consumer.poll_control():
+        self._serve(self._consumer.poll_control())
+
+    def _serve(self, events: list[Rebalance | CommitResult | KafkaNotice]) -> None:
+        for event in events:
             match event:
                 case Rebalance():
                     self._rebalances.put_nowait(event)

@@ -93,12 +93,19 @@ cdef class Consumer(Handle):
 
     def poll_control(self):
         """[Rebalance | CommitResult | KafkaNotice] that wait. Call at least every max.poll.interval.ms, also when idle."""
+        return self.poll(self.control_queue)
+
+    def poll_main(self):
+        """[CommitResult | KafkaNotice] that wait: librdkafka's own commits come here."""
+        return self.poll(self.main_queue)
+
+    cdef list poll(self, queue_t *queue):
         cdef rkevent_t *event
         cdef int kind
         result = []
         self.live()
         while True:
-            event = f.rd_kafka_queue_poll(self.control_queue, 0)
+            event = f.rd_kafka_queue_poll(queue, 0)
             if event == NULL:
                 return result
             kind = f.rd_kafka_event_type(event)
@@ -112,7 +119,7 @@ cdef class Consumer(Handle):
                 elif kind == EVENT_ERROR or kind == EVENT_LOG:
                     result.append(read_notice(event, kind))
                 else:
-                    raise AssertionError(f"event {kind:#x} on the control queue: a partition is not forwarded")
+                    raise AssertionError(f"event {kind:#x} on a queue of the consumer: a partition is not forwarded")
             finally:
                 f.rd_kafka_event_destroy(event)
 
@@ -123,11 +130,6 @@ cdef class Consumer(Handle):
             return Rebalance("assign", partitions, False)
         # Anything else is to be answered as a revoke, as rdkafka.h says of the callback.
         return Rebalance("revoke", partitions, bool(f.rd_kafka_assignment_lost(self.live())))
-
-    def poll_main(self):
-        """[KafkaNotice] that wait."""
-        self.live()
-        return poll_notices(self.main_queue)
 
     @property
     def rebalance_protocol(self):

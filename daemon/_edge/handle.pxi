@@ -103,7 +103,14 @@ cdef conf_t *make_conf(dict options, int events) except NULL:
             f.rd_kafka_conf_destroy(conf)
             raise failure(-186, message)              # _INVALID_ARG
     f.rd_kafka_conf_set_events(conf, events)
+    if events & EVENT_OFFSET_COMMIT:
+        # librdkafka tells of its own commits only when a callback is set, and then as an event all the same.
+        f.rd_kafka_conf_set_offset_commit_cb(conf, never_called)
     return conf
+
+
+cdef void never_called(rd_kafka_t *rk, int code, partition_list_t *partitions, void *opaque) noexcept nogil:
+    pass
 
 
 cdef class Handle:
@@ -185,5 +192,5 @@ cdef object read_notice(rkevent_t *event, int kind):
     text = f.rd_kafka_event_error_string(event)
     return KafkaNotice(
         "error", 3, code, error_name(code), text.decode("utf-8", "replace"),
-        bool(f.rd_kafka_event_error_is_fatal(event)),
+        code == ERR_FATAL or bool(f.rd_kafka_event_error_is_fatal(event)),
     )

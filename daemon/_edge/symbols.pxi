@@ -83,6 +83,9 @@ cdef struct functions_t:
     void (*rd_kafka_conf_destroy)(conf_t *) noexcept nogil
     int (*rd_kafka_conf_set)(conf_t *, const char *, const char *, char *, size_t) noexcept nogil
     void (*rd_kafka_conf_set_events)(conf_t *, int) noexcept nogil
+    void (*rd_kafka_conf_set_offset_commit_cb)(
+        conf_t *, void (*)(rd_kafka_t *, int, partition_list_t *, void *) noexcept nogil
+    ) noexcept nogil
     rd_kafka_t *(*rd_kafka_new)(int, conf_t *, char *, size_t) noexcept nogil
     void (*rd_kafka_destroy)(rd_kafka_t *) noexcept nogil
     int (*rd_kafka_set_log_queue)(rd_kafka_t *, queue_t *) noexcept nogil
@@ -178,7 +181,7 @@ cdef functions_t f
 # In the order of functions_t, whose fields are all pointers: `resolve` fills it as an array.
 FUNCTION_NAMES = (
     "rd_kafka_version", "rd_kafka_version_str", "rd_kafka_err2name", "rd_kafka_err2str", "rd_kafka_conf_new",
-    "rd_kafka_conf_destroy", "rd_kafka_conf_set", "rd_kafka_conf_set_events", "rd_kafka_new", "rd_kafka_destroy",
+    "rd_kafka_conf_destroy", "rd_kafka_conf_set", "rd_kafka_conf_set_events", "rd_kafka_conf_set_offset_commit_cb", "rd_kafka_new", "rd_kafka_destroy",
     "rd_kafka_set_log_queue", "rd_kafka_fatal_error", "rd_kafka_test_fatal_error", "rd_kafka_outq_len",
     "rd_kafka_purge", "rd_kafka_queue_new", "rd_kafka_queue_destroy", "rd_kafka_queue_get_main",
     "rd_kafka_queue_get_consumer", "rd_kafka_queue_get_partition", "rd_kafka_queue_forward", "rd_kafka_queue_length",

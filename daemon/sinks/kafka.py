@@ -74,6 +74,11 @@ class KafkaSink:
         return len(self._open)
 
     @property
+    def queue_length(self) -> int:
+        """Records that Kafka has not acknowledged, the daemon's own among them."""
+        return self._producer.queue_length
+
+    @property
     def own_acknowledged(self) -> int:
         """Records of the daemon itself that Kafka has."""
         return self._own_before + self._producer.own_delivered

@@ -1,0 +1,115 @@
+"""The daemon's rooms in this process, on the mock cluster: for faults that nothing else can make."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from confluent_kafka import Consumer, Producer
+
+from ingestd import logs
+from ingestd._librdkafka import MockCluster
+from ingestd.app import App
+from ingestd.config import Config, parse
+from tests.support.daemon_process import ALL_TOPICS, merged
+from tests.support.wait import MULTIPLIER
+
+
+class LogLines(logging.Handler):
+    """Keeps what was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def messages(self) -> list[str]:
+        return [record.getMessage() for record in self.records]
+
+
+def mock_cluster(partitions: int = 1) -> MockCluster:
+    cluster = MockCluster(1)
+    for topic in ALL_TOPICS:
+        cluster.create_topic(topic, partitions)
+    return cluster
+
+
+def make_config(cluster: MockCluster, redis_url: str, **overrides: object) -> Config:
+    base = {"kafka": {"brokers": [cluster.bootstraps], "client_id": "test"}, "redis": {"url": redis_url},
+            "http": {"listen": None}, "health": {"interval_s": 3600}, "pipeline": {"commit_interval_ms": 100}}
+    return parse(json.dumps(merged(base, overrides)))
+
+
+def publish(cluster: MockCluster, payloads: list[bytes], topic: str = ALL_TOPICS[0], **more: object) -> None:
+    producer = Producer({"bootstrap.servers": cluster.bootstraps, "log_level": 0, "message.max.bytes": 4_000_000})
+    for payload in payloads:
+        producer.produce(topic, payload, partition=0, **more)
+    assert producer.flush(20) == 0
+
+
+def read_all(cluster: MockCluster, topic: str, count: int) -> list:
+    """`count` records of a topic, with their headers; fails when they do not come in time."""
+    consumer = Consumer({"bootstrap.servers": cluster.bootstraps, "group.id": f"read-{topic}", "log_level": 0,
+                         "auto.offset.reset": "earliest", "enable.auto.commit": False})
+    consumer.subscribe([topic])
+    found: list = []
+    try:
+        for _ in range(int(40 * MULTIPLIER)):
+            found += [m for m in consumer.consume(1000, 0.5) if m.error() is None]
+            if len(found) >= count:
+                return found
+        raise AssertionError(f"{len(found)} of {count} records in {topic}")
+    finally:
+        consumer.close()
+
+
+async def until(probe: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
+    """Let the loop run until `probe` is true."""
+    deadline_s = asyncio.get_running_loop().time() + timeout_s * MULTIPLIER
+    while not probe():
+        if asyncio.get_running_loop().time() > deadline_s:
+            raise AssertionError(f"not within {timeout_s * MULTIPLIER:.0f} s: {what}")
+        await asyncio.sleep(0.01)
+
+
+class Harness:
+    """`async with Harness(config) as app:`; on the way out the daemon stops, and `code` is its exit code."""
+
+    def __init__(self, config: Config, books_file: Path | None = None) -> None:
+        self.config = config
+        self.books_file = books_file
+        self.lines = LogLines()
+        self.code: int | None = None
+
+    async def __aenter__(self) -> App:
+        log = logs.set_up("debug", "json")
+        log.handlers[:] = [self.lines]
+        self.app = App(self.config, log, self.books_file)
+        self._run = asyncio.create_task(self.app.run())
+        return self.app
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        self.app.stopping.set()
+        self.code = await asyncio.wait_for(self._run, 60 * MULTIPLIER)
+
+
+def event(ident: str, **more: object) -> bytes:
+    """A small good event."""
+    return json.dumps({"id": ident, "type": "log", "level": "info", "correlation_id": "c", **more}).encode()
+
+
+async def settled(app: App) -> None:
+    """Joined, connected, and its own health events acknowledged: the next produce request is the test's."""
+    healthy = lambda: len(app.probes.statuses) == 5 and all(s.value == "healthy" for s in app.probes.statuses.values())  # noqa: E731
+    await until(lambda: app.source.joined and healthy() and app.kafka.queue_length == 0, "the daemon is well and idle")
+
+
+async def publish_held(app: App, cluster: MockCluster, payloads: list[bytes], prepare: Callable[[], None]) -> None:
+    """Publish while the daemon takes nothing, then `prepare` the fault, then let it take: the fault meets the daemon."""
+    app.engine.hold()
+    await asyncio.to_thread(publish, cluster, payloads)
+    prepare()
+    app.engine.resume()
