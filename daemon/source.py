@@ -24,6 +24,8 @@ AUTO_OFFSET_RESET = -140          # _AUTO_OFFSET_RESET: the position is not in t
 NO_OFFSET = -168                  # _NO_OFFSET: there was nothing to commit
 BEGINNING, END = -2, -1
 NETWORK_TIMEOUT_MS = 5000
+# Topic ids only guard against a topic that was made anew; a cluster that does not tell them must not delay a stop.
+TOPIC_ID_TIMEOUT_MS = 1500
 # The control queue is served by its eventfd; this often also without, as max.poll.interval.ms counts calls.
 TICK_S = 0.1
 TOPIC_ID_METADATA = b"topic_id="
@@ -203,8 +205,8 @@ class Source:
             self._keep(self._check_topic_ids({topic for topic, _ in keys}))
         self._pump()
 
-    async def _ask(self, question: Callable[..., object], *arguments: object):
-        return await self._loop.run_in_executor(self._network, question, *arguments, NETWORK_TIMEOUT_MS)
+    async def _ask(self, question: Callable[..., object], subject: object, timeout_ms: int = NETWORK_TIMEOUT_MS):
+        return await self._loop.run_in_executor(self._network, question, subject, timeout_ms)
 
     async def _starting_points(self, keys: list[Key]) -> dict[Key, Assigned] | None:
         """Where each partition is read from. Asks until the cluster answers; None when the group has moved on."""
@@ -311,7 +313,7 @@ class Source:
     async def _check_topic_ids(self, topics: set[str]) -> None:
         """A topic that was deleted and made anew has another id, though its offsets may look fine."""
         try:
-            described = await self._ask(self._consumer.describe_topics, sorted(topics))
+            described = await self._ask(self._consumer.describe_topics, sorted(topics), TOPIC_ID_TIMEOUT_MS)
         except KafkaFailure as error:
             self._sparing.say(logging.INFO, "the cluster does not tell topic ids", error.name, error=error.name)
             return

@@ -1,0 +1,173 @@
+"""Redis goes, comes back, or refuses. A batch is done only when every reply to it was good, and then Redis has all."""
+
+import asyncio
+import json
+import logging
+import random
+import time
+
+import pytest
+import uvloop
+
+from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
+from ingestd.config import Config, RedisConfig
+from ingestd.metrics import Counters
+from ingestd.rules import table_arguments
+from ingestd.sinks.redis import RedisSink
+from tests.support.harness import until
+from tests.support.proxy import CuttingProxy
+from tests.support.redis_node import RedisNode
+
+
+class Bench:
+    """One Redis sink with what it needs; `done` is what it gave back."""
+
+    def __init__(self, url: str, **settings: object) -> None:
+        self.table = RouteTable((), **table_arguments(Config()))
+        self.cache = IndexCache()
+        self.counters = Counters()
+        self.done: list[tuple[Batch, object]] = []
+        log = logging.getLogger("ingestd.test")
+        log.addHandler(logging.NullHandler())
+        log.propagate = False
+        self.sink = RedisSink(RedisConfig(url=url, **settings), "test", self.cache, self._on_done, self.counters, time.time,
+                              log, random.Random(1))
+
+    def _on_done(self, batch: Batch) -> None:
+        self.done.append((batch, batch.slot))
+
+    def batch(self, first: int, count: int = 3) -> Batch:
+        rows = []
+        for number in range(first, first + count):
+            event = {"id": f"e{number}", "type": "log", "level": "info", "correlation_id": "c", "trace_id": "t"}
+            rows.append((json.dumps(event).encode(), 1_700_000_000_000 + number, "in", 0, 0, number, None, False))
+        batch = Batch(count)
+        batch.load(rows)
+        process_batch(batch, self.table, self.cache, int(time.time()))
+        return batch
+
+
+def run(work) -> None:
+    uvloop.run(asyncio.wait_for(work, 100))
+
+
+def all_keys(node: RedisNode) -> dict[bytes, int]:
+    client = node.client()
+    return {key: client.ttl(key) for key in client.keys("*")}
+
+
+@pytest.mark.parametrize("direction", ["up_bytes", "down_bytes"])
+def test_a_connection_cut_anywhere_in_a_batch_costs_nothing(redis_node: RedisNode, direction: str, seed: int):
+    async def work() -> None:
+        async with CuttingProxy(redis_node.port) as proxy:
+            bench = Bench(f"redis://127.0.0.1:{proxy.port}/0")
+            keeper = asyncio.create_task(bench.sink.run())
+            await until(lambda: bench.sink.connected, "connected")
+            size = len(bench.batch(0).resp()) if direction == "up_bytes" else 5 * bench.batch(0).reply_count - 1
+            # Every 13th byte from a seeded start: the whole is the same at every place, and each cut is a reconnect.
+            places = range(1 + random.Random(seed).randrange(13), size, 13 if direction == "up_bytes" else 5)
+            for number, place in enumerate(places):
+                proxy.arm(**{direction: place})
+                batches = [bench.batch(100 * number), bench.batch(100 * number + 50)]
+                for batch in batches:
+                    bench.sink.submit(batch)
+                await until(lambda n=number: len(bench.done) == 2 * n + 2, f"both are done, cut at {place}")
+                assert [batch for batch, _ in bench.done[-2:]] == batches, "done in the order of submitting"
+                assert all(refused is None for _, refused in bench.done[-2:])
+            assert proxy.cuts == len(places)
+            keys = all_keys(redis_node)
+            for number in range(len(places)):
+                for ident in (100 * number, 100 * number + 52):
+                    assert f"events:log:e{ident}".encode() in keys
+            assert all(ttl > 0 for ttl in keys.values()), "a key without a TTL"
+            assert redis_node.client().zcard("correlation_index:c") == 6 * len(places)
+            bench.sink.close()
+            keeper.cancel()
+
+    run(work())
+
+
+def test_an_emptied_redis_gets_ttls_on_every_index_again(redis_node: RedisNode):
+    async def work() -> None:
+        bench = Bench(redis_node.url)
+        keeper = asyncio.create_task(bench.sink.run())
+        await until(lambda: bench.sink.connected, "connected")
+        bench.sink.submit(bench.batch(0))
+        await until(lambda: len(bench.done) == 1, "the first is done")
+        # Built while the TTL is remembered, so without an EXPIRE; sent to a server that has nothing.
+        late = bench.batch(10)
+        assert b"EXPIRE" not in late.resp()
+        redis_node.client().flushall()
+        redis_node.stop()
+        await until(lambda: not bench.sink.connected, "the loss is noticed")
+        bench.sink.submit(late)
+        redis_node.start()
+        await until(lambda: len(bench.done) == 2, "the second is done")
+        assert redis_node.client().ttl("correlation_index:c") > 0
+        bench.sink.close()
+        keeper.cancel()
+
+    run(work())
+
+
+def test_a_command_refused_for_good_names_its_record_and_the_others_are_kept(redis_node: RedisNode):
+    async def work() -> None:
+        bench = Bench(redis_node.url)
+        redis_node.client().set("correlation_index:c", "no sorted set")
+        keeper = asyncio.create_task(bench.sink.run())
+        await until(lambda: bench.sink.connected, "connected")
+        bench.sink.submit(bench.batch(0, 4))
+        await until(lambda: bench.done, "it is done")
+        (_, refused), = bench.done
+        assert sorted(set(refused)) == [0, 1, 2, 3]
+        assert redis_node.client().exists("events:log:e0", "events:log:e3") == 2
+        bench.sink.close()
+        keeper.cancel()
+
+    run(work())
+
+
+def test_a_full_redis_is_waited_for(redis_node: RedisNode):
+    async def work() -> None:
+        bench = Bench(redis_node.url)
+        client = redis_node.client()
+        keeper = asyncio.create_task(bench.sink.run())
+        await until(lambda: bench.sink.connected, "connected")
+        client.config_set("maxmemory", "1")
+        bench.sink.submit(bench.batch(0))
+        await until(lambda: bench.counters.value("ingestd_errors_total", "index", "OOM") > 0, "it was refused")
+        assert bench.done == []
+        client.config_set("maxmemory", "0")
+        await until(lambda: len(bench.done) == 1, "it is done")
+        assert client.exists("events:log:e0", "events:log:e2") == 2
+        bench.sink.close()
+        keeper.cancel()
+
+    run(work())
+
+
+def test_replies_that_stop_coming_are_a_lost_connection(redis_node: RedisNode):
+    async def work() -> None:
+        bench = Bench(redis_node.url, reply_timeout_ms=300)
+        keeper = asyncio.create_task(bench.sink.run())
+        await until(lambda: bench.sink.connected, "connected")
+        redis_node.freeze()
+        bench.sink.submit(bench.batch(0))
+        await until(lambda: not bench.sink.connected, "the silence is noticed")
+        redis_node.thaw()
+        await until(lambda: len(bench.done) == 1, "it is done")
+        bench.sink.close()
+        keeper.cancel()
+
+    run(work())
+
+
+def test_skip_gives_the_batch_back_at_once_and_counts_it(redis_node: RedisNode):
+    async def work() -> None:
+        redis_node.stop()
+        bench = Bench(redis_node.url, on_unavailable="skip")
+        bench.sink.submit(bench.batch(0))
+        assert len(bench.done) == 1
+        assert bench.counters.value("ingestd_events_discarded_total", "redis_unavailable", "true") == 3
+
+    run(work())

@@ -1,0 +1,51 @@
+"""A TCP proxy that cuts. It stands between a client and a server on 127.0.0.1, in the test's own loop."""
+
+import asyncio
+
+
+class CuttingProxy:
+    """Cuts a connection when `cut_after_bytes` went up, or `cut_after_reply_bytes` came down, counted from `arm`."""
+
+    def __init__(self, port: int) -> None:
+        self._target_port = port
+        self.port = 0
+        self._up_left: int | None = None
+        self._down_left: int | None = None
+        self.cuts = 0
+
+    async def __aenter__(self) -> "CuttingProxy":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+
+    def arm(self, *, up_bytes: int | None = None, down_bytes: int | None = None) -> None:
+        """The next cut; without arguments none."""
+        self._up_left, self._down_left = up_bytes, down_bytes
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        up = asyncio.create_task(self._pump(reader, server_writer, "_up_left"))
+        down = asyncio.create_task(self._pump(server_reader, writer, "_down_left"))
+        await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+        for task in (up, down):
+            task.cancel()
+        for end in (writer, server_writer):
+            end.close()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: str) -> None:
+        while data := await reader.read(65536):
+            left = getattr(self, limit)
+            if left is not None:
+                writer.write(data[:left])
+                setattr(self, limit, left - len(data[:left]))
+                if len(data) >= left:
+                    setattr(self, limit, None)
+                    self.cuts += 1
+                    await writer.drain()
+                    return
+            else:
+                writer.write(data)
+            await writer.drain()
