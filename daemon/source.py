@@ -26,6 +26,7 @@ BEGINNING, END = -2, -1
 NETWORK_TIMEOUT_MS = 5000
 # Topic ids only guard against a topic that was made anew; a cluster that does not tell them must not delay a stop.
 TOPIC_ID_TIMEOUT_MS = 1500
+TOPIC_ID_INTERVAL_S = 10.0
 # The control queue is served by its eventfd; this often also without, as max.poll.interval.ms counts calls.
 TICK_S = 0.1
 TOPIC_ID_METADATA = b"topic_id="
@@ -79,6 +80,7 @@ class Source:
         self._loop.add_reader(consumer.main_fd, self._wake, consumer.main_fd, self._serve_main)
         self._keep(self._answer_rebalances())
         self._keep(self._tick())
+        self._keep(self._watch_topic_ids())
         consumer.subscribe(self._topics)
 
     def _keep(self, work: Awaitable[None]) -> None:
@@ -202,7 +204,7 @@ class Source:
             # Committed at once: else a rebalance before the first record would choose the start anew.
             self._consumer.store(fresh)
         if keys:
-            self._keep(self._check_topic_ids({topic for topic, _ in keys}))
+            self._keep(self._compare_committed_ids({topic for topic, _ in keys}))
         self._pump()
 
     async def _ask(self, question: Callable[..., object], subject: object, timeout_ms: int = NETWORK_TIMEOUT_MS):
@@ -310,14 +312,31 @@ class Source:
 
     # What must not be skipped without a word
 
-    async def _check_topic_ids(self, topics: set[str]) -> None:
-        """A topic that was deleted and made anew has another id, though its offsets may look fine."""
+    async def _watch_topic_ids(self) -> None:
+        """A topic that is deleted and made anew under us: the old position may be a valid one in the new log."""
+        while True:
+            await asyncio.sleep(TOPIC_ID_INTERVAL_S)
+            for topic in await self._refresh_topic_ids({topic for topic, _ in self._ledger.partitions()}):
+                for key in [key for key in self._ledger.partitions() if key[0] == topic]:
+                    await self._restart_at_beginning(*key, self._ledger.next_offset(*key))
+
+    async def _refresh_topic_ids(self, topics: set[str]) -> set[str]:
+        """Ask for the ids of these topics; gives those whose id is another than before."""
+        if not topics:
+            return set()
         try:
             described = await self._ask(self._consumer.describe_topics, sorted(topics), TOPIC_ID_TIMEOUT_MS)
         except KafkaFailure as error:
-            self._sparing.say(logging.INFO, "the cluster does not tell topic ids", error.name, error=error.name)
-            return
-        self._topic_ids |= {name: topic.topic_id for name, topic in described.items() if topic.topic_id}
+            self._sparing.say(logging.DEBUG, "the cluster does not tell topic ids", error.name, error=error.name)
+            return set()
+        fresh = {name: topic.topic_id for name, topic in described.items() if topic.topic_id}
+        changed = {name for name, topic_id in fresh.items() if self._topic_ids.get(name, topic_id) != topic_id}
+        self._topic_ids |= fresh
+        return changed
+
+    async def _compare_committed_ids(self, topics: set[str]) -> None:
+        """The same for what happened while nobody read: a commit carries the id of its topic."""
+        await self._refresh_topic_ids(topics)
         keys = [key for key in self._ledger.partitions() if key[0] in topics]
         try:
             committed = await self._ask(self._consumer.committed, keys) if keys else []
