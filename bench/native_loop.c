@@ -36,7 +36,8 @@ int rd_kafka_poll(void *, int);
 int rd_kafka_offsets_store(void *, toppar_list *);
 void rd_kafka_message_destroy(message *);
 
-enum { BATCH = 2000, RING = 32, PARTITIONS = 512, UNASSIGNED = -1, CONSUMER = 1, PRODUCER = 0 };
+enum { BATCH = 2000, RING = 32, PARTITIONS = 512, UNASSIGNED = -1, CONSUMER = 1, PRODUCER = 0,
+       PARTITION_GIVEN = 8 };              /* RD_KAFKA_MSG_F_PARTITION: no partitioner is asked, a record at a time */
 
 typedef struct { message *taken[BATCH]; int count, pending; } batch;
 
@@ -110,6 +111,7 @@ int main(int argc, char **argv) {
       /* The payload is not copied: the message is held until its report is in. */
       out[now->count].payload = in[i]->payload;
       out[now->count].len = in[i]->len;
+      out[now->count].partition = in[i]->partition;
       out[now->count].private = now;
       now->taken[now->count++] = in[i];
     }
@@ -117,7 +119,7 @@ int main(int argc, char **argv) {
     now->pending = now->count;
     head++;
     for (int begin = 0; begin < now->count;) {
-      int done = rd_kafka_produce_batch(topic, UNASSIGNED, 0, out + begin, now->count - begin);
+      int done = rd_kafka_produce_batch(topic, UNASSIGNED, PARTITION_GIVEN, out + begin, now->count - begin);
       if (done == now->count - begin) break;
       /* The queue is full: keep what was refused, in order, and give librdkafka time. */
       int kept = 0;

@@ -3,13 +3,14 @@
 """The native edge. librdkafka's handles behind three classes; batches of records and sends cross it, nothing smaller.
 
 The library is the one inside the confluent-kafka wheel, opened by its file and resolved by name: nothing is linked.
-Every event of librdkafka is taken from a queue whose eventfd wakes the loop; there are no callbacks.
+Every event of librdkafka is taken from a queue whose eventfd wakes the loop. The one callback, for delivery reports,
+counts in C memory while a queue is polled.
 Parts: symbols, handle, consumer, admin, producer, mock, probe.
 """
 
 cimport cython
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 
 from ingestd._abi cimport (

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 
 from tests.support import kafka_node
@@ -82,6 +83,7 @@ def redis_node(tmp_path: Path) -> Iterator[RedisNode]:
 def no_error_is_hidden(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test fails when a loop's exception handler was called and nobody set one."""
     seen: list[dict] = []
-    monkeypatch.setattr(asyncio.BaseEventLoop, "default_exception_handler", lambda loop, context: seen.append(context))
+    for loop_class in (asyncio.BaseEventLoop, uvloop.Loop):       # uvloop's is no BaseEventLoop
+        monkeypatch.setattr(loop_class, "default_exception_handler", lambda loop, context: seen.append(context))
     yield
     assert not seen, f"errors that nobody looked at: {seen}"

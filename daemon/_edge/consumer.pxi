@@ -1,5 +1,15 @@
 # Kafka in: a data queue of our own, the consumer queue for the group's control events, the main queue for notices.
 
+cdef enum:
+    MESSAGES_AHEAD = 8
+
+cdef extern from *:
+    """
+    #define prefetch(address) __builtin_prefetch(address)
+    """
+    void prefetch(const void *address) noexcept nogil
+
+
 class RecordError(NamedTuple):
     """An error that came in the place of a record. `offset` < 0: none."""
 
@@ -97,7 +107,7 @@ cdef class Consumer(Handle):
 
     def poll_main(self):
         """[CommitResult | KafkaNotice] that wait: librdkafka's own commits come here."""
-        return self.poll(self.main_queue)
+        return self.poll(self.main_queue) + poll_log(self.log_queue)
 
     cdef list poll(self, queue_t *queue):
         cdef rkevent_t *event
@@ -250,25 +260,12 @@ cdef void release_messages(batch_t *b) noexcept:
         f.rd_kafka_message_destroy(b.records[i].message)
 
 
-cdef list poll_notices(queue_t *queue):
-    cdef rkevent_t *event
-    cdef int kind
-    result = []
-    while True:
-        event = f.rd_kafka_queue_poll(queue, 0)
-        if event == NULL:
-            return result
-        kind = f.rd_kafka_event_type(event)
-        if kind == EVENT_ERROR or kind == EVENT_LOG:
-            result.append(read_notice(event, kind))
-        f.rd_kafka_event_destroy(event)
-
-
 cdef list describe_records(Consumer consumer, Batch batch, Py_ssize_t count):
     """Fill records and spans from the messages taken, in one pass; errors are taken out of the row."""
     cdef batch_t *b = &batch.b
     cdef record_t *record
     cdef message_t *message
+    cdef message_t *following
     cdef span_t *span = NULL
     cdef Py_ssize_t i, kept = 0
     cdef int span_index = -1, time_type
@@ -276,6 +273,11 @@ cdef list describe_records(Consumer consumer, Batch batch, Py_ssize_t count):
     errors = []
     for i in range(count):
         message = consumer.taken[i]
+        if i + MESSAGES_AHEAD < count:
+            # Written by librdkafka's thread: the message now, its headers' length behind the value a little later.
+            prefetch(consumer.taken[i + MESSAGES_AHEAD])
+            following = consumer.taken[i + MESSAGES_AHEAD // 2]
+            prefetch(<const char *>following.payload + following.len)
         if message.err:
             errors.append(read_record_error(message))
             f.rd_kafka_message_destroy(message)

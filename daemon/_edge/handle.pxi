@@ -118,14 +118,20 @@ cdef class Handle:
 
     cdef rd_kafka_t *rk
     cdef queue_t *main_queue
+    cdef queue_t *log_queue
     cdef readonly int main_fd             # readable when the main queue has something
     cdef list descriptors
     cdef object __weakref__
 
-    cdef int open(self, int kind, dict options, int events) except -1:
+    cdef int open(self, int kind, dict options, int events, void *reports=NULL) except -1:
+        """`reports`: where on_report counts, for a producer."""
         global live_handle_count
         cdef char text[ERROR_TEXT_BYTES]
         cdef conf_t *conf = make_conf({**options, "log.queue": "true"}, events | EVENT_LOG | EVENT_ERROR)
+        if reports != NULL:
+            f.rd_kafka_conf_set_dr_msg_cb(conf, on_report)
+            f.rd_kafka_conf_set_error_cb(conf, on_error)
+            f.rd_kafka_conf_set_opaque(conf, reports)
         self.descriptors = []
         self.rk = f.rd_kafka_new(kind, conf, text, sizeof(text))
         if self.rk == NULL:
@@ -134,7 +140,9 @@ cdef class Handle:
             raise failure(-186, message)
         live_handle_count += 1
         self.main_queue = f.rd_kafka_queue_get_main(self.rk)
-        f.rd_kafka_set_log_queue(self.rk, self.main_queue)
+        # A queue of its own for log lines: a producer's main queue is served by callbacks, which a line would miss.
+        self.log_queue = f.rd_kafka_queue_new(self.rk)
+        f.rd_kafka_set_log_queue(self.rk, self.log_queue)
         self.main_fd = self.wake_by(self.main_queue)
         return 0
 
@@ -158,6 +166,8 @@ cdef class Handle:
             return
         self.rk = NULL
         self.close_queues()
+        f.rd_kafka_set_log_queue(rk, NULL)
+        f.rd_kafka_queue_destroy(self.log_queue)
         f.rd_kafka_queue_io_event_enable(self.main_queue, -1, NULL, 0)
         f.rd_kafka_queue_destroy(self.main_queue)
         with nogil:
@@ -178,6 +188,19 @@ cdef class Handle:
         cdef char text[ERROR_TEXT_BYTES]
         cdef int code = f.rd_kafka_fatal_error(self.live(), text, sizeof(text))
         return (code, text.decode("utf-8", "replace")) if code else None
+
+
+cdef list poll_log(queue_t *queue):
+    """[KafkaNotice] of the log lines that wait."""
+    cdef rkevent_t *event
+    result = []
+    while True:
+        event = f.rd_kafka_queue_poll(queue, 0)
+        if event == NULL:
+            return result
+        if f.rd_kafka_event_type(event) == EVENT_LOG:
+            result.append(read_notice(event, EVENT_LOG))
+        f.rd_kafka_event_destroy(event)
 
 
 cdef object read_notice(rkevent_t *event, int kind):

@@ -47,7 +47,7 @@ cdef class MockCluster(Handle):
 
     def poll_main(self):
         """[KafkaNotice]; to be called now and then so that log lines do not pile up."""
-        return poll_notices(self.main_queue)
+        return poll_log(self.log_queue)
 
     def close(self):
         """Runs on: any thread that may block."""

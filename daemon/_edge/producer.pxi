@@ -1,9 +1,9 @@
 # Kafka out: batches of sends in, delivery reports back to the batch that owns them.
 
 cdef enum:
-    REPORTS_PER_READ = 1024
     STUB_BYTES = 65536            # what is kept of a dead letter that the broker refuses for its size (design 5.7)
     DEAD_HEADER_COUNT = 9
+    ERRORS_KEPT = 16
 
 class Refusal(NamedTuple):
     """A send that Kafka or librdkafka refused."""
@@ -14,6 +14,61 @@ class Refusal(NamedTuple):
     error: int
     dead: bool
     stub: bool
+
+
+# What delivery reports did since the last look. Batches: those whose last pending send was reported.
+cdef struct reports_t:
+    batch_t **batches
+    Py_ssize_t batch_count, batch_capacity
+    long own_delivered, own_failed
+    long lost_count               # batches that could not be noted for want of memory
+    int errors[ERRORS_KEPT]       # codes; those beyond are in the log lines too
+    Py_ssize_t error_count
+
+
+cdef void on_report(rd_kafka_t *rk, const message_t *report, void *opaque) noexcept nogil:
+    """Runs on: the loop, inside `serve`. Touches C memory alone.
+
+    Not a DR event: librdkafka walks the messages of an event twice, once to hand them out and once to free them.
+    """
+    cdef reports_t *reports = <reports_t *>opaque
+    cdef send_t *send = <send_t *>report._private
+    cdef batch_t *b
+    cdef batch_t **moved
+    if send == NULL:
+        if report.err:
+            reports.own_failed += 1
+        else:
+            reports.own_delivered += 1
+        return
+    b = send.owner
+    if report.err:
+        send.error = report.err
+        send.state = SEND_FAILED
+        b.sends_failed += 1
+    else:
+        send.state = SEND_DELIVERED
+    b.sends_pending -= 1
+    if b.sends_pending:
+        return
+    if reports.batch_count == reports.batch_capacity:
+        moved = <batch_t **>realloc(reports.batches, (2 * reports.batch_capacity + 64) * sizeof(batch_t *))
+        if moved == NULL:
+            reports.lost_count += 1
+            return
+        reports.batches = moved
+        reports.batch_capacity = 2 * reports.batch_capacity + 64
+    reports.batches[reports.batch_count] = b
+    reports.batch_count += 1
+
+
+cdef void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque) noexcept nogil:
+    """Runs on: the loop, inside `serve`."""
+    cdef reports_t *reports = <reports_t *>opaque
+    # The last place is kept for a fatal one, of which there is one at most.
+    if reports.error_count < ERRORS_KEPT - 1 or (code == ERR_FATAL and reports.error_count < ERRORS_KEPT):
+        reports.errors[reports.error_count] = code
+        reports.error_count += 1
 
 
 @cython.final
@@ -30,8 +85,7 @@ cdef class Producer(Handle):
     cdef list fault_texts
     cdef bytes host
     cdef bint keep_timestamps
-    cdef const message_t *reports[REPORTS_PER_READ]
-    cdef readonly long own_delivered, own_failed
+    cdef reports_t reports
 
     def __init__(self, dict options, topic_names, fault_texts, str host not None, bint keep_timestamps=True):
         cdef Py_ssize_t i
@@ -42,7 +96,7 @@ cdef class Producer(Handle):
         self.topics = <rktopic_t **>calloc(len(self.topic_names), sizeof(rktopic_t *))
         if self.topics == NULL:
             raise MemoryError()
-        self.open(TYPE_PRODUCER, options, EVENT_DR)
+        self.open(TYPE_PRODUCER, options, 0, &self.reports)
         for i, name in enumerate(self.topic_names):
             self.topics[i] = f.rd_kafka_topic_new(self.live(), name.encode(), NULL)
             if self.topics[i] == NULL:
@@ -51,6 +105,7 @@ cdef class Producer(Handle):
 
     def __dealloc__(self):
         free(self.topics)
+        free(self.reports.batches)
 
     cdef int close_queues(self) except -1:
         cdef Py_ssize_t i
@@ -86,51 +141,30 @@ cdef class Producer(Handle):
 
     def serve(self):
         """([Batch without pending sends], [KafkaNotice]): what came since the last call."""
-        cdef rkevent_t *event
-        cdef int kind
-        cdef size_t count
-        reported, notices = [], []
+        cdef Py_ssize_t i
         self.live()
-        while True:
-            event = f.rd_kafka_queue_poll(self.main_queue, 0)
-            if event == NULL:
-                return reported, notices
-            kind = f.rd_kafka_event_type(event)
-            if kind == EVENT_DR:
-                while True:
-                    count = f.rd_kafka_event_message_array(event, self.reports, REPORTS_PER_READ)
-                    if count == 0:
-                        break
-                    self.read_reports(count, reported)
-            elif kind == EVENT_ERROR or kind == EVENT_LOG:
-                notices.append(read_notice(event, kind))
-            f.rd_kafka_event_destroy(event)
+        self.reports.batch_count = self.reports.error_count = 0
+        while f.rd_kafka_queue_poll_callback(self.main_queue, 0) > 0:
+            pass
+        notices = poll_log(self.log_queue)
+        for i in range(self.reports.error_count):
+            code = self.reports.errors[i]
+            fatal = self.fatal_error()
+            text = fatal[1] if fatal else f.rd_kafka_err2str(code).decode()
+            notices.append(KafkaNotice("error", 3, code, error_name(code), text, code == ERR_FATAL))
+        reported = [<object>self.reports.batches[i].object for i in range(self.reports.batch_count)]
+        if self.reports.lost_count:
+            raise MemoryError("delivery reports could not be kept")
+        return reported, notices
 
-    cdef int read_reports(self, size_t count, list reported) except -1:
-        cdef size_t i
-        cdef send_t *send
-        cdef batch_t *b
-        cdef const message_t *report
-        for i in range(count):
-            report = self.reports[i]
-            send = <send_t *>report._private
-            if send == NULL:
-                if report.err:
-                    self.own_failed += 1
-                else:
-                    self.own_delivered += 1
-                continue
-            b = send.owner
-            if report.err:
-                send.error = report.err
-                send.state = SEND_FAILED
-                b.sends_failed += 1
-            else:
-                send.state = SEND_DELIVERED
-            b.sends_pending -= 1
-            if b.sends_pending == 0:
-                reported.append(<object>b.object)
-        return 0
+    @property
+    def own_delivered(self):
+        """Records of the daemon itself that were acknowledged."""
+        return self.reports.own_delivered
+
+    @property
+    def own_failed(self):
+        return self.reports.own_failed
 
     def send_own(self, Py_ssize_t topic_index, bytes value not None, bytes key=None):
         """Enqueue a record of the daemon itself, such as a health event. True: accepted."""

@@ -86,6 +86,13 @@ cdef struct functions_t:
     void (*rd_kafka_conf_set_offset_commit_cb)(
         conf_t *, void (*)(rd_kafka_t *, int, partition_list_t *, void *) noexcept nogil
     ) noexcept nogil
+    void (*rd_kafka_conf_set_dr_msg_cb)(
+        conf_t *, void (*)(rd_kafka_t *, const message_t *, void *) noexcept nogil
+    ) noexcept nogil
+    void (*rd_kafka_conf_set_error_cb)(
+        conf_t *, void (*)(rd_kafka_t *, int, const char *, void *) noexcept nogil
+    ) noexcept nogil
+    void (*rd_kafka_conf_set_opaque)(conf_t *, void *) noexcept nogil
     rd_kafka_t *(*rd_kafka_new)(int, conf_t *, char *, size_t) noexcept nogil
     void (*rd_kafka_destroy)(rd_kafka_t *) noexcept nogil
     int (*rd_kafka_set_log_queue)(rd_kafka_t *, queue_t *) noexcept nogil
@@ -102,6 +109,7 @@ cdef struct functions_t:
     size_t (*rd_kafka_queue_length)(queue_t *) noexcept nogil
     void (*rd_kafka_queue_io_event_enable)(queue_t *, int, const void *, size_t) noexcept nogil
     rkevent_t *(*rd_kafka_queue_poll)(queue_t *, int) noexcept nogil
+    int (*rd_kafka_queue_poll_callback)(queue_t *, int) noexcept nogil
     int (*rd_kafka_event_type)(rkevent_t *) noexcept nogil
     void (*rd_kafka_event_destroy)(rkevent_t *) noexcept nogil
     int (*rd_kafka_event_error)(rkevent_t *) noexcept nogil
@@ -181,11 +189,12 @@ cdef functions_t f
 # In the order of functions_t, whose fields are all pointers: `resolve` fills it as an array.
 FUNCTION_NAMES = (
     "rd_kafka_version", "rd_kafka_version_str", "rd_kafka_err2name", "rd_kafka_err2str", "rd_kafka_conf_new",
-    "rd_kafka_conf_destroy", "rd_kafka_conf_set", "rd_kafka_conf_set_events", "rd_kafka_conf_set_offset_commit_cb", "rd_kafka_new", "rd_kafka_destroy",
+    "rd_kafka_conf_destroy", "rd_kafka_conf_set", "rd_kafka_conf_set_events", "rd_kafka_conf_set_offset_commit_cb",
+    "rd_kafka_conf_set_dr_msg_cb", "rd_kafka_conf_set_error_cb", "rd_kafka_conf_set_opaque", "rd_kafka_new", "rd_kafka_destroy",
     "rd_kafka_set_log_queue", "rd_kafka_fatal_error", "rd_kafka_test_fatal_error", "rd_kafka_outq_len",
     "rd_kafka_purge", "rd_kafka_queue_new", "rd_kafka_queue_destroy", "rd_kafka_queue_get_main",
     "rd_kafka_queue_get_consumer", "rd_kafka_queue_get_partition", "rd_kafka_queue_forward", "rd_kafka_queue_length",
-    "rd_kafka_queue_io_event_enable", "rd_kafka_queue_poll", "rd_kafka_event_type", "rd_kafka_event_destroy",
+    "rd_kafka_queue_io_event_enable", "rd_kafka_queue_poll", "rd_kafka_queue_poll_callback", "rd_kafka_event_type", "rd_kafka_event_destroy",
     "rd_kafka_event_error", "rd_kafka_event_error_string", "rd_kafka_event_error_is_fatal", "rd_kafka_event_log",
     "rd_kafka_event_stats", "rd_kafka_event_message_array", "rd_kafka_event_topic_partition_list",
     "rd_kafka_topic_partition_list_new", "rd_kafka_topic_partition_list_destroy", "rd_kafka_topic_partition_list_add",
