@@ -143,7 +143,7 @@ class FloodConfig(Section):
 
 class PipelineConfig(Section):
     batch_events_max: int = 2000
-    in_flight_events_max: int = 50000
+    in_flight_events_max: int = 10000
     event_bytes_max: int = 1048576
     memory_limit_mib: int = 192
     commit_interval_ms: Milliseconds = 1000
