@@ -116,6 +116,11 @@ def outputs(config: Config) -> dict[str, str]:
 
 def _topics(config: Config) -> Iterator[Problem]:
     written = outputs(config)
+    keys = ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")
+    names = [getattr(config.kafka.topics, key) for key in keys]
+    for key, name in zip(keys, names, strict=True):
+        if names.count(name) > 1 and written[name] != f"kafka.topics.{key}":
+            yield Problem(f"kafka.topics.{key}", f"{name!r} is {written[name]} as well", "give each type its own topic")
     index_only = set(config.kafka.index_only_topics)
     for topic in config.input_topics():
         if topic.startswith("^"):

@@ -38,7 +38,7 @@ def output_topics(rules: Sequence[RuleConfig], topics: TopicsConfig) -> OutputTo
     names = [topics.logs, topics.metrics, topics.alerts, topics.traces, topics.health_checks]
     names.append(topics.dead_letter)
     for rule in rules:
-        names += [topic for topic in rule.topics if topic not in names]
+        names += [topic for topic in dict.fromkeys(rule.topics) if topic not in names]
     return OutputTopics(tuple(names))
 
 

@@ -132,13 +132,43 @@ cdef int decode_fault() except? 0:
     return fault
 
 
+RAW_FIELDS = [(name, str | None, None) for name in STRING_FIELDS]
+RAW_FIELDS += [(name, dict[str, msgspec.Raw] | None, None) for name in ("labels", "metadata")]
+cdef object DECODE_RAW = msgspec.json.Decoder(msgspec.defstruct("RawEvent", RAW_FIELDS)).decode
+
+
+class DecodeUnjudged:
+    """The second try with what failed validation, with labels and metadata raw.
+
+    A number in them that fits no float or int fails when it is decoded, though their values are not judged.
+    """
+
+    def __init__(self, struct, with_labels):
+        self.struct, self.with_labels = struct, with_labels
+
+    def __call__(self, view):
+        raw = DECODE_RAW(view)
+        labels, metadata = texts_of(raw.labels), texts_of(raw.metadata)
+        if metadata is not None:
+            metadata = Carrier(metadata.get("correlation_id"))
+        if labels is not None and not self.with_labels:
+            labels = Carrier(labels.get("correlation_id"))
+        return self.struct(*(getattr(raw, name) for name in STRING_FIELDS), labels, metadata)
+
+
+def texts_of(raw):
+    """The strings of a raw object."""
+    if raw is not None:
+        return {key: msgspec.json.decode(value) for key, value in raw.items() if bytes(value).startswith(b'"')}
+
+
 cdef int read_event(const record_t *record, RouteTable table, event_t *event) except? 0:
     """Checks and decodes one record. FAULT_NONE: `event.decoded` is owned by the caller."""
     cdef message_t *message = record.message
     cdef RecordView view = table.view
     cdef PyObject *decoded
     cdef text_t text
-    cdef int form
+    cdef int form, fault
     event.decoded = NULL
     if message.payload == NULL:
         return TOMBSTONE
@@ -150,7 +180,12 @@ cdef int read_event(const record_t *record, RouteTable table, event_t *event) ex
     view.size = <Py_ssize_t>message.len
     decoded = PyObject_CallOneArg(table.decode, <PyObject *>view)
     if decoded == NULL:
-        return decode_fault()
+        fault = decode_fault()
+        if fault != WRONG_FIELD_TYPE:
+            return fault
+        decoded = PyObject_CallOneArg(table.decode_unjudged, <PyObject *>view)
+        if decoded == NULL:
+            return decode_fault()
     event.decoded = decoded
 
     if not read_text(slot(decoded, table.offsets[TYPE]), &text):

@@ -30,7 +30,7 @@ cdef inline uint64_t hash_bytes(uint64_t hash, const char *data, Py_ssize_t size
 
 
 cdef inline uint64_t hash_text_key(const char *prefix, Py_ssize_t prefix_size, text_t text) noexcept nogil:
-    cdef uint64_t hash = hash_bytes(<uint64_t>prefix_size, prefix, prefix_size)
+    cdef uint64_t hash = hash_bytes(<uint64_t>prefix_size | <uint64_t>text.size << 32, prefix, prefix_size)
     hash = hash_bytes(hash, text.data, text.size)
     return hash if hash else 1
 
@@ -89,19 +89,21 @@ cdef inline int expire_due(
     """
     cdef index_slot_t *slot = &cache.slots[hash & cache.mask]
     cdef int due = TTL_FRESH
+    cdef bint is_old
     if slot.hash != hash:
         slot.hash = hash
         slot.ttl_s = wanted_s
         slot.refreshed_s = now_s
         slot.adds = next_random(cache) % trim_step if trim_step else 0
         due = TTL_UNKNOWN
-    elif wanted_s > slot.ttl_s:
-        slot.ttl_s = wanted_s
-        slot.refreshed_s = now_s
-        due = TTL_SHORTER
-    elif now_s - slot.refreshed_s >= slot.ttl_s // 4:
-        slot.refreshed_s = now_s
-        due = TTL_UNKNOWN             # it may have ended meanwhile, and ZADD made the key anew
+    else:
+        is_old = now_s - slot.refreshed_s >= slot.ttl_s // 4
+        if is_old or wanted_s > slot.ttl_s:
+            # An old one may have ended meanwhile, and ZADD made the key anew.
+            due = TTL_UNKNOWN if is_old else TTL_SHORTER
+            slot.refreshed_s = now_s
+            if wanted_s > slot.ttl_s:
+                slot.ttl_s = wanted_s
     ttl_s[0] = slot.ttl_s
     if trim_step:
         slot.adds += 1

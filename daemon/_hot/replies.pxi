@@ -87,7 +87,7 @@ cdef Py_ssize_t read_replies(ReplyReader reader) except -1:
             if line_end == NULL:
                 break
             reader.reply_count = reply_index
-            keep_reply(reader, cursor[:line_end - cursor - 1])
+            keep_reply(reader, cursor[:line_end - cursor].removesuffix(b"\r"))
             cursor = line_end + 1
         reply_index += 1
     reader.reply_count = reply_index
@@ -105,5 +105,8 @@ cdef int keep_reply(ReplyReader reader, bytes line) except -1:
         reader.wanted.popleft()
         reader.next_wanted = reader.wanted[0] if reader.wanted else -1
         if kind == b":":
-            reader.integers.append((reader.reply_count, int(line[1:])))
+            try:
+                reader.integers.append((reader.reply_count, int(line[1:])))
+            except ValueError:
+                raise RedisProtocolError(f"reply {reader.reply_count} is no integer: {line[:16]!r}") from None
     return 0

@@ -154,6 +154,7 @@ cdef class RouteTable:
     cdef list kept                # the sets that the rules borrow
     cdef object struct, decoder
     cdef PyObject *decode         # borrowed from kept
+    cdef PyObject *decode_unjudged
     cdef RecordView view
     cdef Py_ssize_t offsets[FIELD_COUNT]
     cdef Py_ssize_t carrier_offset
@@ -200,6 +201,9 @@ cdef class RouteTable:
 
     cdef int prepare_decoder(self) except -1:
         cdef object struct = event_struct(self.with_labels)
+        again = DecodeUnjudged(struct, self.with_labels)
+        self.kept.append(again)
+        self.decode_unjudged = <PyObject *>again
         decode = msgspec.json.Decoder(struct).decode
         self.kept.append(decode)
         self.decode = <PyObject *>decode

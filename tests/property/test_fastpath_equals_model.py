@@ -1,9 +1,11 @@
 """Random batches through the fast path and through its plain-Python twin: the same sends, bytes and verdicts."""
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
 import hypothesis
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +14,16 @@ from ingestd.model import Fault, Verdict
 from ingestd.rules import CompiledRule
 from tests.conftest import SEED
 from tests.support import model
-from tests.support.batches import PAUSES_S, batches, rules, settings_of_tables
+from tests.support.batches import (
+    PAUSE_VALUES_S,
+    PAUSES_S,
+    batches,
+    random_batch,
+    random_rule,
+    random_settings,
+    rules,
+    settings_of_tables,
+)
 from tests.support.fastpath import CORRELATION_HEADERS, NOW_S, SETTINGS, event, record
 from tests.support.resp import commands
 
@@ -46,8 +57,28 @@ def assert_spans_add_up(batch: Batch, records: Sequence[model.Record], expected:
         )
 
 
+def compare(
+    table: dict[str, Any], rule_list: Sequence[CompiledRule], slot_count: int, compares_ttls: bool,
+    steps: Sequence[tuple[int, list[model.Record]]],
+) -> None:
+    """Batch after batch, each some seconds after the one before, through both."""
+    route_table, twin_table = RouteTable(tuple(rule_list), **table), model.Table(rules=rule_list, **table)
+    cache, expected_cache = IndexCache(slot_count), twin_cache(slot_count, compares_ttls)
+    cache.compares_ttls = compares_ttls
+    batch, now_s = Batch(256), NOW_S
+    for pause_s, records in steps:
+        now_s += pause_s
+        batch.load(records, CORRELATION_HEADERS)
+        process_batch(batch, route_table, cache, now_s)
+        expected = model.process_batch(records, twin_table, expected_cache, now_s, CORRELATION_HEADERS)
+        assert_equal(batch, expected)
+        assert_spans_add_up(batch, records, expected)
+
+
+# What hypothesis finds it makes small, which takes longer than the finding.
+@pytest.mark.timeout(400)
 @hypothesis.seed(SEED)
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     table=settings_of_tables(), rule_list=st.lists(rules(), max_size=5), slot_count=st.sampled_from((1, 2, 1024)),
     compares_ttls=st.booleans(), steps=st.lists(st.tuples(PAUSES_S, batches()), min_size=1, max_size=4),
@@ -60,21 +91,19 @@ def test_the_fast_path_does_what_its_twin_does(
     table: dict[str, Any], rule_list: list[CompiledRule], slot_count: int, compares_ttls: bool,
     steps: list[tuple[int, list[model.Record]]],
 ):
-    route_table, twin_table = RouteTable(tuple(rule_list), **table), model.Table(rules=rule_list, **table)
-    cache, expected_cache = IndexCache(slot_count), twin_cache(slot_count, compares_ttls)
-    cache.compares_ttls = compares_ttls
-    batch, now_s = Batch(64), NOW_S
-    for pause_s, records in steps:
-        now_s += pause_s
-        batch.load(records, CORRELATION_HEADERS)
-        process_batch(batch, route_table, cache, now_s)
-        expected = model.process_batch(records, twin_table, expected_cache, now_s, CORRELATION_HEADERS)
-        assert_equal(batch, expected)
-        assert_spans_add_up(batch, records, expected)
+    compare(table, rule_list, slot_count, compares_ttls, steps)
+
+
+def test_forty_thousand_events_end_as_the_twin_says(seed: int):
+    chance = random.Random(seed)
+    for _ in range(100):
+        rule_list = [random_rule(chance) for _ in range(chance.randrange(6))]
+        steps = [(chance.choice(PAUSE_VALUES_S), random_batch(chance, chance.randint(1, 200))) for _ in range(4)]
+        compare(random_settings(chance), rule_list, chance.choice((1, 4, 1024)), chance.random() < 0.5, steps)
 
 
 @hypothesis.seed(SEED)
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(
     table=settings_of_tables(), rule_list=st.lists(rules(), max_size=3), records=batches(),
     given_up=st.sets(st.integers(0, 11)),
