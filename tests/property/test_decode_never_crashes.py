@@ -25,8 +25,9 @@ Process = Callable[[Batch, RouteTable, IndexCache, int], None]
 # Bytes that mean something to JSON, to UTF-8 or to Redis.
 FRAGMENTS = (
     b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\\u", b"\\ud800", b"null", b"1e999", b"-", b"NaN", b"\0",
-    b"\x1f", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf0\x9f\x98", b"\xef\xbb\xbf", b"\r\n$3\r\n", 
-    b'"type":"trace",', b'"labels":{"env":"prod"},', b'"id":5,', b"[" * 50, b'{"a":' * 50, b"9" * 400, b'"timestamp":"2026-', b"/*", b"\n",
+    b"\x1f", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf0\x9f\x98", b"\xef\xbb\xbf", b"\r\n$3\r\n", b"/*", b"\n",
+    b'"type":"trace",', b'"labels":{"env":"prod"},', b'"id":5,', b'"timestamp":"2026-',
+    b"[" * 50, b'{"a":' * 50, b"9" * 400,
 )
 
 
