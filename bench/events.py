@@ -1,6 +1,6 @@
 """Events for load. A seed and a number in; JSON bytes of about 500 bytes out, and what must be found of each. Pure.
 
-60 % logs, 20 % metrics, 14 % traces, 3 % alerts, 3 % health; seven of ten carry a correlation id, five events share one.
+60 % logs, 20 % metrics, 14 % traces, 3 % alerts, 3 % health; seven of ten carry a correlation id, which five share.
 """
 
 import hashlib
@@ -16,10 +16,49 @@ LEVELS = ("debug",) * 10 + ("info",) * 70 + ("warning",) * 12 + ("error",) * 7 +
 # What messages are made of. Real ones compress about 2.5 times with lz4 in a batch, and so do these: a filler that
 # repeats would compress 11 times, and make everything but the decoding of an event look free.
 WORDS = (
-    "order", "accepted", "customer", "stock", "reserved", "timeout", "retry", "upstream", "connection", "reset", "pool",
-    "exhausted", "cache", "miss", "lookup", "session", "expired", "token", "refresh", "payment", "declined", "gateway",
-    "latency", "above", "threshold", "queue", "depth", "worker", "restarted", "shard", "rebalanced", "index", "rebuilt",
-    "snapshot", "written", "replica", "lagging", "checksum", "verified", "cart", "updated", "address", "invalid",
+    "order",
+    "accepted",
+    "customer",
+    "stock",
+    "reserved",
+    "timeout",
+    "retry",
+    "upstream",
+    "connection",
+    "reset",
+    "pool",
+    "exhausted",
+    "cache",
+    "miss",
+    "lookup",
+    "session",
+    "expired",
+    "token",
+    "refresh",
+    "payment",
+    "declined",
+    "gateway",
+    "latency",
+    "above",
+    "threshold",
+    "queue",
+    "depth",
+    "worker",
+    "restarted",
+    "shard",
+    "rebalanced",
+    "index",
+    "rebuilt",
+    "snapshot",
+    "written",
+    "replica",
+    "lagging",
+    "checksum",
+    "verified",
+    "cart",
+    "updated",
+    "address",
+    "invalid",
 )
 
 
@@ -50,10 +89,15 @@ def make(index: int, seed: int = 1, size_bytes: int = 500) -> Made:
     trace = identifier(seed, "trace", group) if kind == "trace" or index % 3 == 0 else ""
     span = identifier(seed, "span", index)[:16] if kind == "trace" else ""
     event = {
-        "id": ident, "type": kind, "level": level, "service": source.choice(SERVICES),
-        "component": source.choice(COMPONENTS), "message": "",
+        "id": ident,
+        "type": kind,
+        "level": level,
+        "service": source.choice(SERVICES),
+        "component": source.choice(COMPONENTS),
+        "message": "",
         "timestamp": f"2026-11-24T09:{index // 60 % 60:02d}:{index % 60:02d}.{source.randrange(10**9):09d}Z",
-        "labels": {"env": "prod", "region": "eu-west-1"}, "metadata": {"host": f"node-{index % 40}", "attempt": 1},
+        "labels": {"env": "prod", "region": "eu-west-1"},
+        "metadata": {"host": f"node-{index % 40}", "attempt": 1},
     }
     for key, value in (("correlation_id", correlation), ("trace_id", trace), ("span_id", span)):
         if value:

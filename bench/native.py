@@ -16,7 +16,8 @@ def build(source: Path = FOLDER / "native_loop.c", binary: Path = BINARY, extra:
     if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
         subprocess.run(
             ["gcc", "-O2", "-o", str(binary), str(source), str(library), *extra, f"-Wl,-rpath,{library.parent}"],
-            check=True, timeout=120,
+            check=True,
+            timeout=120,
         )
     return binary
 

@@ -34,7 +34,7 @@ RUN_TIMEOUT_S = 600
 class Run(NamedTuple):
     """One run over the topic."""
 
-    cpu_us: float                 # of the whole process, an event, without what starting and joining cost
+    cpu_us: float  # of the whole process, an event, without what starting and joining cost
     events_s: float
     rss_mib: float
 
@@ -49,7 +49,7 @@ class Whole(NamedTuple):
 
 def cpu_s(pid: int) -> float:
     """CPU time of all threads of another process, in nanoseconds' steps: /proc/PID/stat counts in 10 ms."""
-    return time.clock_gettime(~pid << 3 | 2)      # CPUCLOCK_SCHED of a process id, linux/posix-timers.h
+    return time.clock_gettime(~pid << 3 | 2)  # CPUCLOCK_SCHED of a process id, linux/posix-timers.h
 
 
 def rss_mib(pid: int) -> float:
@@ -59,8 +59,16 @@ def rss_mib(pid: int) -> float:
 def fill(kafka: KafkaNode, topic: str, count: int, size_bytes: int, console: Console) -> None:
     """`count` events in PARTITIONS partitions."""
     kafka.create_topics([topic], PARTITIONS)
-    producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 50, "batch.size": 1_000_000,
-                         "compression.type": "lz4", "queue.buffering.max.messages": 1_000_000, "log_level": 0})
+    producer = Producer(
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            "linger.ms": 50,
+            "batch.size": 1_000_000,
+            "compression.type": "lz4",
+            "queue.buffering.max.messages": 1_000_000,
+            "log_level": 0,
+        }
+    )
     for index in track(range(count), "making events", console=console, transient=True):
         producer.produce(topic, events.make(index, size_bytes=size_bytes).payload, partition=index % PARTITIONS)
         if index % 5000 == 0:
@@ -116,13 +124,18 @@ def run_native(kafka: KafkaNode, topic: str, count: int, round_number: int) -> W
         process.wait(20)
 
 
-def run_daemon(kafka: KafkaNode, folder: Path, topic: str, count: int, round_number: int,
-               redis: RedisNode | None) -> Whole:
+def run_daemon(
+    kafka: KafkaNode, folder: Path, topic: str, count: int, round_number: int, redis: RedisNode | None
+) -> Whole:
     group = f"ingestd-{'b' if redis else 'a'}-{topic}-{round_number}"
     storage: dict[str, Any] = {} if redis else {"types": [], "indexes": []}
     daemon = DaemonProcess(
-        folder / group, kafka.bootstrap, redis.url if redis else "redis://127.0.0.1:1/0", storage=storage,
-        kafka={"group_id": group, "input_topics": [topic], "consumer_options": {}}, health={"interval_s": 10},
+        folder / group,
+        kafka.bootstrap,
+        redis.url if redis else "redis://127.0.0.1:1/0",
+        storage=storage,
+        kafka={"group_id": group, "input_topics": [topic], "consumer_options": {}},
+        health={"interval_s": 10},
         pipeline={"commit_interval_ms": 200},
     ).start()
     try:
@@ -148,17 +161,22 @@ def compare(count: int, rounds: int, size_bytes: int, with_redis: bool, console:
             kafka.create_topics(["native.out", *TYPED, "observability.dead_letter"], PARTITIONS)
             runs: dict[str, list[Run]] = {}
             for turn in range(rounds):
-                sides = {"native loop": lambda topic, n, turn=turn: run_native(kafka, topic, n, turn),
-                         "ingestd": lambda topic, n, turn=turn: run_daemon(kafka, folder, topic, n, turn, None)}
+                sides = {
+                    "native loop": lambda topic, n, turn=turn: run_native(kafka, topic, n, turn),
+                    "ingestd": lambda topic, n, turn=turn: run_daemon(kafka, folder, topic, n, turn, None),
+                }
                 if redis is not None:
                     redis.client().flushall()
-                    sides["ingestd with Redis"] = (
-                        lambda topic, n, turn=turn: run_daemon(kafka, folder, topic, n, turn, redis))
+                    sides["ingestd with Redis"] = lambda topic, n, turn=turn: run_daemon(
+                        kafka, folder, topic, n, turn, redis
+                    )
                 for side, start in sides.items():
                     run = cost(start, count)
                     runs.setdefault(side, []).append(run)
-                    console.log(f"round {turn + 1}: {side}: {run.cpu_us:.2f} µs CPU an event, "
-                                f"{run.events_s:,.0f} events/s, {run.rss_mib:.0f} MiB")
+                    console.log(
+                        f"round {turn + 1}: {side}: {run.cpu_us:.2f} µs CPU an event, "
+                        f"{run.events_s:,.0f} events/s, {run.rss_mib:.0f} MiB"
+                    )
         finally:
             if redis is not None:
                 redis.stop()
@@ -166,9 +184,14 @@ def compare(count: int, rounds: int, size_bytes: int, with_redis: bool, console:
     medians = {side: median(found) for side, found in runs.items()}
     # Of the pairs that followed each other, so that a machine that drifts does not count.
     ratio = statistics.median(d.cpu_us / n.cpu_us for d, n in zip(runs["ingestd"], runs["native loop"], strict=True))
-    return {"events": count, "event_bytes": size_bytes, "rounds": rounds, "ratio": ratio,
-            "median": {side: run._asdict() for side, run in medians.items()},
-            "runs": {side: [run._asdict() for run in found] for side, found in runs.items()}}
+    return {
+        "events": count,
+        "event_bytes": size_bytes,
+        "rounds": rounds,
+        "ratio": ratio,
+        "median": {side: run._asdict() for side, run in medians.items()},
+        "runs": {side: [run._asdict() for run in found] for side, found in runs.items()},
+    }
 
 
 def main() -> int:
@@ -185,7 +208,13 @@ def main() -> int:
     if arguments.json:
         print(json.dumps(result, indent=2))
     else:
-        table = Table("side", "µs CPU an event", "events/s", "RSS MiB", title=f"{arguments.events:,} events of {arguments.size} bytes")
+        table = Table(
+            "side",
+            "µs CPU an event",
+            "events/s",
+            "RSS MiB",
+            title=f"{arguments.events:,} events of {arguments.size} bytes",
+        )
         for side, run in result["median"].items():
             table.add_row(side, f"{run['cpu_us']:.2f}", f"{run['events_s']:,.0f}", f"{run['rss_mib']:.0f}")
         Console().print(table)

@@ -61,36 +61,68 @@ class App:
         compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics)
         self.ledger, self.books, self.counters = Ledger(), Books(), Counters()
         cache = IndexCache()
-        limits = Limits(config.pipeline.batch_events_max, config.pipeline.in_flight_events_max,
-                        kafka_options.held_bytes_max(config))
+        limits = Limits(
+            config.pipeline.batch_events_max, config.pipeline.in_flight_events_max, kafka_options.held_bytes_max(config)
+        )
         table = RouteTable(compiled, **rules.table_arguments(config))
         self.engine = Engine(limits, table, cache, self.ledger, self.books, self.counters, time.time, self.log)
         streaming = config.observability.event_streaming
         self.consumer = Consumer(
             kafka_options.consumer_options(config, self.client_id),
-            [streaming.correlation_id_header, "correlation_id"], config.kafka.index_only_topics,
+            [streaming.correlation_id_header, "correlation_id"],
+            config.kafka.index_only_topics,
         )
         self.source = Source(
-            self.consumer, config.input_topics(), config.kafka.auto_offset_reset,
-            config.pipeline.drain_timeout_ms / 1000, self.ledger, self.books, self.counters, self.on_notice, self.log,
+            self.consumer,
+            config.input_topics(),
+            config.kafka.auto_offset_reset,
+            config.pipeline.drain_timeout_ms / 1000,
+            self.ledger,
+            self.books,
+            self.counters,
+            self.on_notice,
+            self.log,
             random_source,
         )
-        self.kafka = KafkaSink(self.make_producer, self.engine.kafka_done, self.counters, self.on_notice, self.log,
-                               random_source)
-        self.redis = RedisSink(config.redis, self.client_id, cache, self.engine.redis_done, self.counters, time.time,
-                               self.log, random_source)
+        self.kafka = KafkaSink(
+            self.make_producer, self.engine.kafka_done, self.counters, self.on_notice, self.log, random_source
+        )
+        self.redis = RedisSink(
+            config.redis,
+            self.client_id,
+            cache,
+            self.engine.redis_done,
+            self.counters,
+            time.time,
+            self.log,
+            random_source,
+        )
         self.engine.connect(self.source, self.kafka, self.redis)
         self.source.connect(self.engine.pump, self.engine.hold, self.engine.resume, self.engine.drained)
         reporter = HealthReporter(config.health, streaming.service_name, self.host, self.instance, __version__)
         self.probes = Probes(
-            config, reporter, self.source, self.consumer, self.kafka, self.redis, self.engine, self.ledger, self.books,
-            self.counters, self.log,
+            config,
+            reporter,
+            self.source,
+            self.consumer,
+            self.kafka,
+            self.redis,
+            self.engine,
+            self.ledger,
+            self.books,
+            self.counters,
+            self.log,
         )
 
     def make_producer(self, alone: bool) -> Producer:
         options = kafka_options.single_record_options if alone else kafka_options.producer_options
-        return Producer(options(self.config, self.client_id), self.topics.names, fault_texts(), self.host,
-                        self.config.kafka.timestamp == "source")
+        return Producer(
+            options(self.config, self.client_id),
+            self.topics.names,
+            fault_texts(),
+            self.host,
+            self.config.kafka.timestamp == "source",
+        )
 
     def on_notice(self, notice: KafkaNotice) -> None:
         """librdkafka's own log and error events."""
@@ -98,15 +130,22 @@ class App:
             self.counters.add("ingestd_errors_total", "kafka", notice.name)
             self.sparing.say(logging.WARNING, "kafka client error", notice.name, error=notice.name, reason=notice.text)
         elif notice.level <= 4:
-            self.sparing.say(logging.WARNING, "kafka client", (notice.name, notice.text[:40]), facility=notice.name,
-                             reason=notice.text)
+            self.sparing.say(
+                logging.WARNING,
+                "kafka client",
+                (notice.name, notice.text[:40]),
+                facility=notice.name,
+                reason=notice.text,
+            )
         else:
             self.log.debug("kafka client", extra={"facility": notice.name, "reason": notice.text})
 
     def on_signal(self, number: int) -> None:
         if self.stopping.is_set():
             # The operator does not want to wait: what is unfinished comes again from Kafka.
-            self.log.warning("stopped at once by a second signal", extra={"unfinished_events": self.ledger.unfinished()})
+            self.log.warning(
+                "stopped at once by a second signal", extra={"unfinished_events": self.ledger.unfinished()}
+            )
             os._exit(1)
         self.log.info("stopping", extra={"signal": signal.Signals(number).name})
         self.stopping.set()
@@ -115,8 +154,9 @@ class App:
         """An error that nobody expected stops the daemon: systemd starts it again, and nothing was stored wrongly."""
         error = context.get("exception")
         self.failure = self.failure or error or RuntimeError(str(context.get("message")))
-        self.log.error("an unexpected error stops the daemon", extra={"context": str(context.get("message"))},
-                       exc_info=error)
+        self.log.error(
+            "an unexpected error stops the daemon", extra={"context": str(context.get("message"))}, exc_info=error
+        )
         self.stopping.set()
 
     async def run(self) -> int:
@@ -124,13 +164,16 @@ class App:
         self.loop.set_exception_handler(self.on_failure)
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.on_signal, number)
-        self.tasks = [asyncio.create_task(work) for work in
-                      (self.redis.run(), self.probes.run(), self.keep_books_file())]
+        self.tasks = [
+            asyncio.create_task(work) for work in (self.redis.run(), self.probes.run(), self.keep_books_file())
+        ]
         for task in self.tasks:
             task.add_done_callback(self.watch_task)
         self.source.start()
-        self.log.info("started", extra={"version": __version__, "group": self.config.kafka.group_id,
-                                        "topics": self.config.input_topics()})
+        self.log.info(
+            "started",
+            extra={"version": __version__, "group": self.config.kafka.group_id, "topics": self.config.input_topics()},
+        )
         await self.stopping.wait()
         code = await self.stop()
         self.write_books()
@@ -147,28 +190,43 @@ class App:
         unfinished_count = self.ledger.unfinished()
         if drained:
             self.source.store()
-        left = await self.source.leave(LEAVE_TIMEOUT_S + (0 if drained else self.config.pipeline.drain_timeout_ms / 1000))
+        left = await self.source.leave(
+            LEAVE_TIMEOUT_S + (0 if drained else self.config.pipeline.drain_timeout_ms / 1000)
+        )
         self.redis.close()
         for task in self.tasks:
-            task.cancel()                         # from here on the handles may not be asked any more
+            task.cancel()  # from here on the handles may not be asked any more
         self.source.stop()
         handles: list[Handle] = [self.consumer, *self.kafka.close()]
         self.engine.release_all()
         torn_down = await self.loop.run_in_executor(None, destroy_all, self.source.join_network, handles)
         done = drained and left and torn_down and self.failure is None
-        self.log.log(logging.INFO if done else logging.WARNING, "stopped", extra={
-            "drained": drained, "unfinished_events": unfinished_count, "left_group": left, "torn_down": torn_down,
-        })
+        self.log.log(
+            logging.INFO if done else logging.WARNING,
+            "stopped",
+            extra={
+                "drained": drained,
+                "unfinished_events": unfinished_count,
+                "left_group": left,
+                "torn_down": torn_down,
+            },
+        )
         return 0 if done else 1
 
     def write_books(self) -> None:
         """The books as one JSON line, replaced at once so that a reader never sees half."""
         if self.books_file is None:
             return
-        state = {"books": self.books.as_dict(), "balanced": self.books.balances(), "counters": self.counters.as_dict(),
-                 "held_bytes": self.engine.held_bytes, "open_batches": self.engine.open_batches,
-                 "joined": self.source.joined, "redis": self.redis.connected,
-                 "own_health_events": self.kafka.own_acknowledged}
+        state = {
+            "books": self.books.as_dict(),
+            "balanced": self.books.balances(),
+            "counters": self.counters.as_dict(),
+            "held_bytes": self.engine.held_bytes,
+            "open_batches": self.engine.open_batches,
+            "joined": self.source.joined,
+            "redis": self.redis.connected,
+            "own_health_events": self.kafka.own_acknowledged,
+        }
         beside = self.books_file.with_suffix(".new")
         beside.write_text(json.dumps(state) + "\n", encoding="utf-8")
         beside.replace(self.books_file)

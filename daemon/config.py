@@ -92,7 +92,11 @@ class RedisConfig(Section):
 class StorageConfig(Section):
     layout: Literal["full", "compact"] = "full"
     types: tuple[Literal["log", "metric", "alert", "trace", "health"], ...] = (
-        "log", "metric", "alert", "trace", "health",
+        "log",
+        "metric",
+        "alert",
+        "trace",
+        "health",
     )
     indexes: tuple[Literal["correlation", "trace"], ...] = ("correlation", "trace")
     index_members_max: int = 10000

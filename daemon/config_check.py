@@ -84,18 +84,28 @@ def _kafka(config: Config) -> Iterator[Problem]:
     if not kafka.group_id:
         yield Problem("kafka.group_id", "is empty")
     if kafka.security.sasl_mechanism and not kafka.security.protocol.startswith("sasl_"):
-        yield Problem("kafka.security.protocol", f"is {kafka.security.protocol}, but a SASL mechanism is set",
-                      "use sasl_ssl or sasl_plaintext")
+        yield Problem(
+            "kafka.security.protocol",
+            f"is {kafka.security.protocol}, but a SASL mechanism is set",
+            "use sasl_ssl or sasl_plaintext",
+        )
     if kafka.security.sasl_mechanism not in (None, "GSSAPI"):
         for key in ("sasl_username", "sasl_password_file"):
             if not getattr(kafka.security, key):
                 yield Problem(f"kafka.security.{key}", f"is missing, but {kafka.security.sasl_mechanism} needs it")
     if kafka.group_protocol == "consumer":
-        for key in ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms",
-                    "group.protocol.type"):
+        for key in (
+            "partition.assignment.strategy",
+            "session.timeout.ms",
+            "heartbeat.interval.ms",
+            "group.protocol.type",
+        ):
             if key in kafka.consumer_options:
-                yield Problem(f"kafka.consumer_options.{key}", "does not go with kafka.group_protocol: consumer",
-                              "the broker decides it")
+                yield Problem(
+                    f"kafka.consumer_options.{key}",
+                    "does not go with kafka.group_protocol: consumer",
+                    "the broker decides it",
+                )
 
 
 def is_host_port(text: str, port_min: int = 1) -> bool:
@@ -107,8 +117,10 @@ def is_host_port(text: str, port_min: int = 1) -> bool:
 def outputs(config: Config) -> dict[str, str]:
     """Topic -> the key path that makes it an output."""
     topics = config.kafka.topics
-    named = {getattr(topics, key): f"kafka.topics.{key}"
-             for key in ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")}
+    named = {
+        getattr(topics, key): f"kafka.topics.{key}"
+        for key in ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")
+    }
     for index, rule in enumerate(config.rules):
         named |= {topic: f"rules[{index}].topics" for topic in rule.topics if topic not in named}
     return named
@@ -137,8 +149,11 @@ def _topics(config: Config) -> Iterator[Problem]:
             allowed = topic in index_only and topic != config.kafka.topics.dead_letter
             looped = [topic] if topic in written and not allowed else []
         for name in looped:
-            yield Problem("kafka.input_topics", f"{topic!r} reads {name!r}, which is an output ({written[name]})",
-                          "events would go round for ever; to index it only, name it in kafka.index_only_topics")
+            yield Problem(
+                "kafka.input_topics",
+                f"{topic!r} reads {name!r}, which is an output ({written[name]})",
+                "events would go round for ever; to index it only, name it in kafka.index_only_topics",
+            )
     for topic in index_only.intersection(config.kafka.input_topics or ()):
         yield Problem("kafka.index_only_topics", f"{topic!r} is in kafka.input_topics too", "name it in one of them")
     typed = (getattr(config.kafka.topics, key) for key in ("logs", "metrics", "alerts", "traces", "health_checks"))
@@ -195,20 +210,30 @@ def _rule_topics(config: Config) -> Iterator[Problem]:
     routed_count = max((len(rule.topics) for rule in config.rules if rule.action == "route"), default=0)
     # What one rule does too much is named with the rule.
     if len(copied) + routed_count > RULE_TOPICS_MAX >= max((len(rule.topics) for rule in config.rules), default=0):
-        yield Problem("rules", f"may send one event to {len(copied) + routed_count} topics, "
-                      f"which is more than {RULE_TOPICS_MAX}", "copy to fewer topics")
+        yield Problem(
+            "rules",
+            f"may send one event to {len(copied) + routed_count} topics, which is more than {RULE_TOPICS_MAX}",
+            "copy to fewer topics",
+        )
 
 
 def _pipeline(config: Config) -> Iterator[Problem]:
     pipeline = config.pipeline
     if pipeline.in_flight_events_max < pipeline.batch_events_max:
-        yield Problem("pipeline.in_flight_events_max", f"{pipeline.in_flight_events_max} is less than one batch",
-                      f"pipeline.batch_events_max is {pipeline.batch_events_max}")
+        yield Problem(
+            "pipeline.in_flight_events_max",
+            f"{pipeline.in_flight_events_max} is less than one batch",
+            f"pipeline.batch_events_max is {pipeline.batch_events_max}",
+        )
     # Payload, two SETs with it, and the record's margin.
     giant_bytes = 3 * pipeline.event_bytes_max + RECORD_MARGIN_BYTES
     if giant_bytes > held_bytes_max(config):
-        yield Problem("pipeline.memory_limit_mib", f"{pipeline.memory_limit_mib} MiB hold not one event of "
-                      f"pipeline.event_bytes_max ({pipeline.event_bytes_max})", "raise the one or lower the other")
+        yield Problem(
+            "pipeline.memory_limit_mib",
+            f"{pipeline.memory_limit_mib} MiB hold not one event of "
+            f"pipeline.event_bytes_max ({pipeline.event_bytes_max})",
+            "raise the one or lower the other",
+        )
 
 
 def _not_built(config: Config) -> Iterator[Problem]:

@@ -63,8 +63,15 @@ class Engine:
     """Runs on: the loop. `connect` gives it its neighbours, which need `kafka_done` and `redis_done` themselves."""
 
     def __init__(
-        self, limits: Limits, table: RouteTable, cache: IndexCache, ledger: Ledger, books: Books, counters: Counters,
-        wall_s: Callable[[], float], log: logging.Logger,
+        self,
+        limits: Limits,
+        table: RouteTable,
+        cache: IndexCache,
+        ledger: Ledger,
+        books: Books,
+        counters: Counters,
+        wall_s: Callable[[], float],
+        log: logging.Logger,
     ) -> None:
         self.limits = limits
         self.table = table
@@ -76,7 +83,7 @@ class Engine:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._pool: list[Batch] = []
-        self._open: dict[int, tuple[Batch, int]] = {}      # batch id -> batch, and the bytes counted for it
+        self._open: dict[int, tuple[Batch, int]] = {}  # batch id -> batch, and the bytes counted for it
         self._next_batch_id = 1
         self._holds = 0
         self._pump_scheduled = False
@@ -84,7 +91,7 @@ class Engine:
         self._event_bytes = float(FIRST_EVENT_BYTES)
         self.in_flight_events = 0
         self.held_bytes = 0
-        self.holding_back = False                          # by its own limits, with records waiting
+        self.holding_back = False  # by its own limits, with records waiting
 
     def connect(self, source: Taker, kafka: DeadLetterSink, redis: Sink) -> None:
         self._source, self._kafka, self._redis = source, kafka, redis
@@ -110,7 +117,7 @@ class Engine:
             else:
                 self._pool.append(batch)
             if not more:
-                return                                     # the queue was emptied: its eventfd wakes us
+                return  # the queue was emptied: its eventfd wakes us
             if self._loop.time() >= stop_s:
                 self.schedule()
                 return
@@ -129,7 +136,7 @@ class Engine:
         records_max = min(limits.batch_events_max, limits.in_flight_events_max - self.in_flight_events)
         records_max = min(records_max, int((limits.held_bytes_max - self.held_bytes) / self._event_bytes))
         if not self._open:
-            return max(1, records_max)                     # one giant alone may pass the limit: else it stands for ever
+            return max(1, records_max)  # one giant alone may pass the limit: else it stands for ever
         return records_max if records_max >= min(TAKE_MIN, limits.batch_events_max) else 0
 
     def _start(self, batch: Batch) -> None:
@@ -152,8 +159,15 @@ class Engine:
     def _open_spans(self, batch: Batch) -> None:
         topic = self._source.topic
         spans = [
-            LedgerSpan(topic(span.topic_slot), span.partition, span.first_offset, span.last_offset,
-                       span.received_count, span.leader_epoch, span.first_timestamp_ms)
+            LedgerSpan(
+                topic(span.topic_slot),
+                span.partition,
+                span.first_offset,
+                span.last_offset,
+                span.received_count,
+                span.leader_epoch,
+                span.first_timestamp_ms,
+            )
             for span in batch.spans()
         ]
         for span in spans:
@@ -201,8 +215,12 @@ class Engine:
             any_dead = any_dead or span.dead_count > 0
             if live:
                 delivered = span.received_count - span.dropped_count - span.dead_count
-                self._books.ended(self._source.topic(span.topic_slot), delivered=delivered,
-                                  dropped=span.dropped_count, dead_lettered=span.dead_count)
+                self._books.ended(
+                    self._source.topic(span.topic_slot),
+                    delivered=delivered,
+                    dropped=span.dropped_count,
+                    dead_lettered=span.dead_count,
+                )
             if span.dropped_count:
                 self._counters.add("ingestd_events_discarded_total", "rule", "true", count=span.dropped_count)
         if any_dead:
@@ -218,7 +236,7 @@ class Engine:
     def resume(self) -> None:
         assert self._holds > 0
         self._holds -= 1
-        self.schedule()                                    # the eventfd does not tell of what came meanwhile
+        self.schedule()  # the eventfd does not tell of what came meanwhile
 
     async def drained(self, keys: Iterable[Key] | None, timeout_s: float) -> bool:
         """Wait until these partitions, or all, owe nothing. False when the time is over first."""
@@ -233,7 +251,7 @@ class Engine:
                 async with asyncio.timeout(left_s):
                     await self._progress.wait()
             except TimeoutError:
-                pass                                       # the loop's head decides
+                pass  # the loop's head decides
         return True
 
     @property

@@ -1,12 +1,12 @@
 """Every error that ingestd raises on purpose, and what the catcher has to do about it.
 
-    IngestdError
-      ConfigError              a config that may not run; carries every problem at once        exit 78
-      NativeEdgeError          librdkafka is missing, too old or of another layout            exit 1
-      KafkaFailure             librdkafka refused a call; carries its code and name
-      SinkError
-        RedisUnavailable       the same bytes may succeed later                               RETRY
-        RedisProtocolError     what came back is no reply to what was sent                    RECONNECT (retry)
+IngestdError
+  ConfigError              a config that may not run; carries every problem at once        exit 78
+  NativeEdgeError          librdkafka is missing, too old or of another layout            exit 1
+  KafkaFailure             librdkafka refused a call; carries its code and name
+  SinkError
+    RedisUnavailable       the same bytes may succeed later                               RETRY
+    RedisProtocolError     what came back is no reply to what was sent                    RECONNECT (retry)
 """
 
 from enum import Enum

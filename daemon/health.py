@@ -67,8 +67,15 @@ class HealthReporter:
     def event(self, component: str, status: Status, figures: dict[str, Any], wall_s: float) -> bytes:
         """One event as JSON bytes, in the form of design 6.1."""
         stamp = datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        return self._encode({
-            "id": str(uuid4()), "type": "health", "level": LEVELS[status], "service": self._service_name,
-            "component": component, "message": f"Health check: {component} is {status.value}", "timestamp": stamp,
-            "data": {"status": status.value, **figures, **self._identity},
-        })
+        return self._encode(
+            {
+                "id": str(uuid4()),
+                "type": "health",
+                "level": LEVELS[status],
+                "service": self._service_name,
+                "component": component,
+                "message": f"Health check: {component} is {status.value}",
+                "timestamp": stamp,
+                "data": {"status": status.value, **figures, **self._identity},
+            }
+        )

@@ -79,8 +79,11 @@ def client_options(kafka: KafkaConfig, client_id: str) -> dict[str, str]:
         "reconnect.backoff.max.ms": "2000",
     }
     security = kafka.security
-    files = {"ssl.ca.location": security.ca_file, "ssl.certificate.location": security.cert_file,
-             "ssl.key.location": security.key_file}
+    files = {
+        "ssl.ca.location": security.ca_file,
+        "ssl.certificate.location": security.cert_file,
+        "ssl.key.location": security.key_file,
+    }
     options |= {key: str(secret_path(value)) for key, value in files.items() if value}
     if security.key_password_file:
         options["ssl.key.password"] = read_secret(security.key_password_file)

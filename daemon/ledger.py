@@ -53,8 +53,8 @@ class _Partition:
         self.generation = generation
         self.entries: deque[_Entry] = deque()
         self.next_offset = -1 if next_offset is None else next_offset
-        self.taken_offset = self.next_offset       # what take_storable gave last
-        self.opened_offset = self.next_offset      # behind the last span that was opened
+        self.taken_offset = self.next_offset  # what take_storable gave last
+        self.opened_offset = self.next_offset  # behind the last span that was opened
         self.leader_epoch = -1
         self.unfinished = 0
 
@@ -168,7 +168,9 @@ class Ledger:
             "open_batches": len(self._batches),
             "partitions": {
                 f"{topic}-{partition}": {
-                    "generation": state.generation, "next_offset": state.next_offset, "open_spans": len(state.entries),
+                    "generation": state.generation,
+                    "next_offset": state.next_offset,
+                    "open_spans": len(state.entries),
                     "unfinished_events": state.unfinished,
                 }
                 for (topic, partition), state in self._partitions.items()

@@ -55,7 +55,7 @@ def set_up(level: str, form: str) -> logging.Logger:
 class Sparing:
     """Says a repeated line once in `interval_s`, then with the number of those it kept back."""
 
-    KEYS_MAX = 256                # a flood of different lines must not grow memory
+    KEYS_MAX = 256  # a flood of different lines must not grow memory
 
     def __init__(self, log: logging.Logger, interval_s: float, now) -> None:
         self._log = log

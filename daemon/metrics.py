@@ -10,7 +10,11 @@ METRICS: Final = {
     "ingestd_events_received_total": ("counter", ("source_topic",), "Records taken from Kafka."),
     "ingestd_events_delivered_total": ("counter", ("source_topic",), "Events that are done in every sink."),
     "ingestd_events_sent_total": ("counter", ("sink", "type"), "Records produced and Redis commands answered."),
-    "ingestd_events_discarded_total": ("counter", ("reason", "intentional"), "Events that a rule or a setting dropped."),
+    "ingestd_events_discarded_total": (
+        "counter",
+        ("reason", "intentional"),
+        "Events that a rule or a setting dropped.",
+    ),
     "ingestd_events_abandoned_total": ("counter", (), "Events given back to the group before they were done."),
     "ingestd_dead_letters_total": ("counter", ("class",), "Events that went to the dead-letter topic."),
     "ingestd_errors_total": ("counter", ("stage", "class"), "Errors that were retried or reported."),
@@ -33,8 +37,10 @@ class Account:
         return self.received == ended + self.in_flight
 
     def as_dict(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in
-                ("received", "delivered", "dropped", "dead_lettered", "abandoned", "in_flight")}
+        return {
+            name: getattr(self, name)
+            for name in ("received", "delivered", "dropped", "dead_lettered", "abandoned", "in_flight")
+        }
 
 
 class Books:
@@ -55,7 +61,9 @@ class Books:
         account.received += count
         account.in_flight += count
 
-    def ended(self, topic: str, *, delivered: int = 0, dropped: int = 0, dead_lettered: int = 0, abandoned: int = 0) -> None:
+    def ended(
+        self, topic: str, *, delivered: int = 0, dropped: int = 0, dead_lettered: int = 0, abandoned: int = 0
+    ) -> None:
         account = self.account(topic)
         account.delivered += delivered
         account.dropped += dropped

@@ -97,11 +97,7 @@ FAULT_MESSAGES: Final = {
 
 # The stage at which each fault is found: the dead letter's `__ingestd.errors.stage`.
 FAULT_STAGES: Final = {
-    fault: "produce"
-    if fault is Fault.REJECTED_BY_KAFKA
-    else "index"
-    if fault is Fault.REJECTED_BY_REDIS
-    else "decode"
+    fault: "produce" if fault is Fault.REJECTED_BY_KAFKA else "index" if fault is Fault.REJECTED_BY_REDIS else "decode"
     for fault in FAULT_MESSAGES
 }
 

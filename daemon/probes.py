@@ -25,8 +25,18 @@ class Probes:
     """Runs on: the loop. `lag()` is true at any time; high watermarks are asked for where nothing was fetched."""
 
     def __init__(
-        self, config: Config, reporter: HealthReporter, source: Source, consumer: Consumer, kafka: KafkaSink,
-        redis: RedisSink, engine: Engine, ledger: Ledger, books: Books, counters: Counters, log: logging.Logger,
+        self,
+        config: Config,
+        reporter: HealthReporter,
+        source: Source,
+        consumer: Consumer,
+        kafka: KafkaSink,
+        redis: RedisSink,
+        engine: Engine,
+        ledger: Ledger,
+        books: Books,
+        counters: Counters,
+        log: logging.Logger,
     ) -> None:
         self._config = config
         self._reporter = reporter
@@ -41,7 +51,7 @@ class Probes:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._high: dict[Key, int] = {}
-        self._window: list[tuple[float, int, int]] = []    # (time, received, dead-lettered)
+        self._window: list[tuple[float, int, int]] = []  # (time, received, dead-lettered)
         self.statuses: dict[str, Status] = {}
 
     async def run(self) -> None:
@@ -84,8 +94,9 @@ class Probes:
             first_ms = self._ledger.first_unfinished_ms(*key)
             behind = max(0, high - first)
             seconds = max(0.0, (now_ms - first_ms) / 1000) if behind and first_ms >= 0 else 0.0
-            result.append(PartitionLag(*key, behind, round(seconds, 3), max(0, self._source.committed.get(key, 0)),
-                                       first, high))
+            result.append(
+                PartitionLag(*key, behind, round(seconds, 3), max(0, self._source.committed.get(key, 0)), first, high)
+            )
         for gone in set(self._high) - set(self._ledger.partitions()):
             del self._high[gone]
         return result
@@ -100,28 +111,61 @@ class Probes:
         _, received_before, dead_before = self._window[0]
         lag = self.lag()
         observations: list[tuple[str, Status, dict[str, Any]]] = [
-            ("kafka.consumer", Status.HEALTHY if self._source.joined else Status.DEGRADED,
-             {"joined": self._source.joined, "partitions": len(self._ledger.partitions()),
-              "records_missed": self._source.missed}),
-            ("kafka.producer", Status.HEALTHY, {"open_batches": self._kafka.open_count,
-                                                "renewed_after_fatal_errors": self._kafka.was_fatal}),
-            ("redis", Status.HEALTHY if self._redis.connected else Status.UNHEALTHY,
-             {"connected": self._redis.connected, "open_batches": self._redis.waiting_count,
-              "identity_changes": self._redis.identity_changes}),
-            ("pipeline", pipeline_status(received - received_before, dead_lettered - dead_before, flood,
-                                         self._books.balances(), self._source.missed),
-             {"in_flight_events": self._engine.in_flight_events, "held_bytes": self._engine.held_bytes,
-              "holding_back": self._engine.holding_back, "books": self._books.as_dict()}),
-            ("lag", lag_status(lag, self._config.health),
-             {"records": sum(row.records for row in lag), "partitions": [row.as_dict() for row in lag]}),
+            (
+                "kafka.consumer",
+                Status.HEALTHY if self._source.joined else Status.DEGRADED,
+                {
+                    "joined": self._source.joined,
+                    "partitions": len(self._ledger.partitions()),
+                    "records_missed": self._source.missed,
+                },
+            ),
+            (
+                "kafka.producer",
+                Status.HEALTHY,
+                {"open_batches": self._kafka.open_count, "renewed_after_fatal_errors": self._kafka.was_fatal},
+            ),
+            (
+                "redis",
+                Status.HEALTHY if self._redis.connected else Status.UNHEALTHY,
+                {
+                    "connected": self._redis.connected,
+                    "open_batches": self._redis.waiting_count,
+                    "identity_changes": self._redis.identity_changes,
+                },
+            ),
+            (
+                "pipeline",
+                pipeline_status(
+                    received - received_before,
+                    dead_lettered - dead_before,
+                    flood,
+                    self._books.balances(),
+                    self._source.missed,
+                ),
+                {
+                    "in_flight_events": self._engine.in_flight_events,
+                    "held_bytes": self._engine.held_bytes,
+                    "holding_back": self._engine.holding_back,
+                    "books": self._books.as_dict(),
+                },
+            ),
+            (
+                "lag",
+                lag_status(lag, self._config.health),
+                {"records": sum(row.records for row in lag), "partitions": [row.as_dict() for row in lag]},
+            ),
         ]
         for component, status, figures in observations:
             changed = self.statuses.get(component) is not status
             if changed:
                 before, self.statuses[component] = self.statuses.get(component), status
                 if before is not None:
-                    self._log.log(logging.INFO if status is Status.HEALTHY else logging.WARNING, "health changed",
-                                  extra={"component": component, "status": status.value})
+                    self._log.log(
+                        logging.INFO if status is Status.HEALTHY else logging.WARNING,
+                        "health changed",
+                        extra={"component": component, "status": status.value},
+                    )
             if all_of_them or changed:
                 event = self._reporter.event(component, status, figures, time.time())
                 self._kafka.send_own(EventType.HEALTH, event)

@@ -20,8 +20,8 @@ from ingestd.ledger import Key, Ledger
 from ingestd.logs import Sparing
 from ingestd.metrics import Books, Counters
 
-AUTO_OFFSET_RESET = -140          # _AUTO_OFFSET_RESET: the position is not in the log
-NO_OFFSET = -168                  # _NO_OFFSET: there was nothing to commit
+AUTO_OFFSET_RESET = -140  # _AUTO_OFFSET_RESET: the position is not in the log
+NO_OFFSET = -168  # _NO_OFFSET: there was nothing to commit
 BEGINNING, END = -2, -1
 NETWORK_TIMEOUT_MS = 5000
 # Topic ids only guard against a topic that was made anew; a cluster that does not tell them must not delay a stop.
@@ -43,8 +43,17 @@ class Source:
     """Runs on: the loop. `hold`, `resume` and `drained` are the engine's."""
 
     def __init__(
-        self, consumer: Consumer, topics: list[str], auto_offset_reset: str, drain_timeout_s: float, ledger: Ledger,
-        books: Books, counters: Counters, on_notice: Callable[[KafkaNotice], None], log: logging.Logger, random: Random,
+        self,
+        consumer: Consumer,
+        topics: list[str],
+        auto_offset_reset: str,
+        drain_timeout_s: float,
+        ledger: Ledger,
+        books: Books,
+        counters: Counters,
+        on_notice: Callable[[KafkaNotice], None],
+        log: logging.Logger,
+        random: Random,
     ) -> None:
         self._consumer = consumer
         self._topics = topics
@@ -64,12 +73,17 @@ class Source:
         self._tasks: set[asyncio.Task[None]] = set()
         self._topic_ids: dict[str, str] = {}
         self.committed: dict[Key, int] = {}
-        self.joined = False                       # an assignment came, an empty one counts
+        self.joined = False  # an assignment came, an empty one counts
         self.abandoned = 0
         self.missed = 0
 
-    def connect(self, pump: Callable[[], None], hold: Callable[[], None], resume: Callable[[], None],
-                drained: Callable[..., Awaitable[bool]]) -> None:
+    def connect(
+        self,
+        pump: Callable[[], None],
+        hold: Callable[[], None],
+        resume: Callable[[], None],
+        drained: Callable[..., Awaitable[bool]],
+    ) -> None:
         self._pump, self._hold, self._resume, self._drained = pump, hold, resume, drained
 
     def start(self) -> None:
@@ -119,8 +133,14 @@ class Source:
         ]
         if rows:
             for refused in self._consumer.store(rows):
-                self._sparing.say(logging.WARNING, "an offset could not be stored", (refused.topic, refused.partition),
-                                  topic=refused.topic, partition=refused.partition, code=refused.error)
+                self._sparing.say(
+                    logging.WARNING,
+                    "an offset could not be stored",
+                    (refused.topic, refused.partition),
+                    topic=refused.topic,
+                    partition=refused.partition,
+                    code=refused.error,
+                )
 
     def _metadata(self, topic: str) -> bytes:
         known = self._topic_ids.get(topic)
@@ -131,7 +151,7 @@ class Source:
             await asyncio.sleep(TICK_S)
             self._serve_control()
             self.store()
-            self._pump()                          # a wake-up that was missed must not stop the intake for ever
+            self._pump()  # a wake-up that was missed must not stop the intake for ever
 
     # Events
 
@@ -139,7 +159,7 @@ class Source:
         try:
             os.eventfd_read(descriptor)
         except BlockingIOError:
-            pass                                  # served before by the tick
+            pass  # served before by the tick
         serve()
 
     def _serve_main(self) -> None:
@@ -164,15 +184,24 @@ class Source:
                 self.committed[row.topic, row.partition] = row.offset
         if result.code not in (0, NO_OFFSET):
             self._counters.add("ingestd_errors_total", "commit", result.name)
-            self._sparing.say(logging.WARNING, "a commit failed, librdkafka tries again", result.name, error=result.name)
+            self._sparing.say(
+                logging.WARNING, "a commit failed, librdkafka tries again", result.name, error=result.name
+            )
 
     def _on_record_error(self, error: RecordError) -> None:
         if error.code == AUTO_OFFSET_RESET and error.partition >= 0:
             self._keep(self._restart_partition(error))
             return
         self._counters.add("ingestd_errors_total", "source", error.name)
-        self._sparing.say(logging.WARNING, "kafka reports an error of the source", (error.name, error.topic),
-                          error=error.name, topic=error.topic, partition=error.partition, reason=error.text)
+        self._sparing.say(
+            logging.WARNING,
+            "kafka reports an error of the source",
+            (error.name, error.topic),
+            error=error.name,
+            topic=error.topic,
+            partition=error.partition,
+            reason=error.text,
+        )
 
     # Rebalances
 
@@ -188,7 +217,7 @@ class Source:
     async def _assign(self, keys: list[Key], incremental: bool) -> None:
         starts = await self._starting_points(keys)
         if starts is None:
-            return                                # another event of the group has overtaken this one
+            return  # another event of the group has overtaken this one
         try:
             self._consumer.assign([(*key, starts[key].offset) for key in keys], incremental=incremental)
         except KafkaFailure as error:
@@ -221,8 +250,13 @@ class Source:
                 known = await self._known_topics(committed)
                 break
             except KafkaFailure as error:
-                self._sparing.say(logging.WARNING, "the cluster does not say where to begin", error.name,
-                                  error=error.name, reason=str(error))
+                self._sparing.say(
+                    logging.WARNING,
+                    "the cluster does not say where to begin",
+                    error.name,
+                    error=error.name,
+                    reason=str(error),
+                )
                 await asyncio.sleep(delay_s(attempt, self._random))
                 attempt += 1
                 if not self._rebalances.empty():
@@ -263,10 +297,17 @@ class Source:
         self.missed += missed_count
         self._counters.add("ingestd_records_missed_total", topic, count=missed_count)
         reason = "they were deleted" if missed_count else "the topic was made anew or cut"
-        self._log.error("records are gone from Kafka, reading goes on at the log's start", extra={
-            "topic": topic, "partition": partition, "position": position, "log_start": begin,
-            "missed": missed_count, "reason": reason,
-        })
+        self._log.error(
+            "records are gone from Kafka, reading goes on at the log's start",
+            extra={
+                "topic": topic,
+                "partition": partition,
+                "position": position,
+                "log_start": begin,
+                "missed": missed_count,
+                "reason": reason,
+            },
+        )
 
     async def _revoke(self, rebalance: Rebalance, incremental: bool) -> None:
         keys = rebalance.partitions or (self._ledger.partitions() if not incremental else [])
@@ -296,9 +337,14 @@ class Source:
                 self._counters.add("ingestd_events_abandoned_total", count=count)
         self.abandoned += abandoned_count
         level = logging.WARNING if abandoned_count else logging.INFO
-        self._log.log(level, f"partitions {how}", extra={
-            "partitions": [f"{topic}-{partition}" for topic, partition in keys], "abandoned_events": abandoned_count,
-        })
+        self._log.log(
+            level,
+            f"partitions {how}",
+            extra={
+                "partitions": [f"{topic}-{partition}" for topic, partition in keys],
+                "abandoned_events": abandoned_count,
+            },
+        )
 
     def _unassign(self, keys: list[Key], incremental: bool) -> None:
         try:
@@ -341,7 +387,7 @@ class Source:
         try:
             committed = await self._ask(self._consumer.committed, keys) if keys else []
         except KafkaFailure:
-            return                                # asked again at the next assignment
+            return  # asked again at the next assignment
         for row in committed:
             stored_id = row.metadata.removeprefix(TOPIC_ID_METADATA).decode("ascii", "replace")
             if row.metadata.startswith(TOPIC_ID_METADATA) and stored_id != self._topic_ids.get(row.topic, stored_id):
@@ -359,7 +405,7 @@ class Source:
             self._loop.call_later(1.0, lambda: self._keep(self._restart_at_beginning(topic, partition, position)))
             return
         if (topic, partition) not in self._ledger.partitions():
-            return                                # it went to another member meanwhile
+            return  # it went to another member meanwhile
         self._note_missed(topic, partition, position, begin.offset)
         abandoned_count = self._ledger.revoke(topic, partition)
         if abandoned_count:
@@ -370,8 +416,10 @@ class Source:
             self._consumer.assign([(topic, partition, begin.offset)], incremental=True)
         else:
             others = [key for key in self._ledger.partitions() if key != (topic, partition)]
-            rows = [(row.topic, row.partition, row.offset if row.offset >= 0 else self.committed[row.topic, row.partition])
-                    for row in self._consumer.positions(others)]
+            rows = [
+                (row.topic, row.partition, row.offset if row.offset >= 0 else self.committed[row.topic, row.partition])
+                for row in self._consumer.positions(others)
+            ]
             self._consumer.assign([*rows, (topic, partition, begin.offset)], incremental=False)
 
     # The end

@@ -83,7 +83,7 @@ def redis_node(tmp_path: Path) -> Iterator[RedisNode]:
 def no_error_is_hidden(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test fails when a loop's exception handler was called and nobody set one."""
     seen: list[dict] = []
-    for loop_class in (asyncio.BaseEventLoop, uvloop.Loop):       # uvloop's is no BaseEventLoop
+    for loop_class in (asyncio.BaseEventLoop, uvloop.Loop):  # uvloop's is no BaseEventLoop
         monkeypatch.setattr(loop_class, "default_exception_handler", lambda loop, context: seen.append(context))
     yield
     assert not seen, f"errors that nobody looked at: {seen}"

@@ -22,7 +22,7 @@ class RecordError(NamedTuple):
 
 
 class Rebalance(NamedTuple):
-    """The group wants partitions to be taken or given back. Answer with assign or unassign, seconds later if need be."""
+    """The group wants partitions to be taken or given back. Answer by assign or unassign, if need be seconds later."""
 
     kind: str                     # "assign" | "revoke"
     partitions: list
@@ -102,7 +102,7 @@ cdef class Consumer(Handle):
         return describe_records(self, batch, count)
 
     def poll_control(self):
-        """[Rebalance | CommitResult | KafkaNotice] that wait. Call at least every max.poll.interval.ms, also when idle."""
+        """[Rebalance | CommitResult | KafkaNotice] that wait. Call it every max.poll.interval.ms, also when idle."""
         return self.poll(self.control_queue)
 
     def poll_main(self):

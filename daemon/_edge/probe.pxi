@@ -45,5 +45,5 @@ cdef int probe_message_layout() except -1:
     f.rd_kafka_destroy(rk)
     if not fits:
         version = f.rd_kafka_version_str().decode()
-        raise NativeEdgeError(f"rd_kafka_message_t of librdkafka {version} has another layout; tried with {TESTED_RANGE}")
+        raise NativeEdgeError(f"librdkafka {version} lays out rd_kafka_message_t otherwise; tried with {TESTED_RANGE}")
     return 0

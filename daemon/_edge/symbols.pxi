@@ -190,11 +190,13 @@ cdef functions_t f
 FUNCTION_NAMES = (
     "rd_kafka_version", "rd_kafka_version_str", "rd_kafka_err2name", "rd_kafka_err2str", "rd_kafka_conf_new",
     "rd_kafka_conf_destroy", "rd_kafka_conf_set", "rd_kafka_conf_set_events", "rd_kafka_conf_set_offset_commit_cb",
-    "rd_kafka_conf_set_dr_msg_cb", "rd_kafka_conf_set_error_cb", "rd_kafka_conf_set_opaque", "rd_kafka_new", "rd_kafka_destroy",
+    "rd_kafka_conf_set_dr_msg_cb", "rd_kafka_conf_set_error_cb", "rd_kafka_conf_set_opaque",
+    "rd_kafka_new", "rd_kafka_destroy",
     "rd_kafka_set_log_queue", "rd_kafka_fatal_error", "rd_kafka_test_fatal_error", "rd_kafka_outq_len",
     "rd_kafka_purge", "rd_kafka_queue_new", "rd_kafka_queue_destroy", "rd_kafka_queue_get_main",
     "rd_kafka_queue_get_consumer", "rd_kafka_queue_get_partition", "rd_kafka_queue_forward", "rd_kafka_queue_length",
-    "rd_kafka_queue_io_event_enable", "rd_kafka_queue_poll", "rd_kafka_queue_poll_callback", "rd_kafka_event_type", "rd_kafka_event_destroy",
+    "rd_kafka_queue_io_event_enable", "rd_kafka_queue_poll", "rd_kafka_queue_poll_callback",
+    "rd_kafka_event_type", "rd_kafka_event_destroy",
     "rd_kafka_event_error", "rd_kafka_event_error_string", "rd_kafka_event_error_is_fatal", "rd_kafka_event_log",
     "rd_kafka_event_stats", "rd_kafka_event_message_array", "rd_kafka_event_topic_partition_list",
     "rd_kafka_topic_partition_list_new", "rd_kafka_topic_partition_list_destroy", "rd_kafka_topic_partition_list_add",
@@ -232,7 +234,7 @@ cdef int resolve() except -1:
     cdef void **slots = <void **>&f
     cdef Py_ssize_t i
     if library == NULL:
-        raise NativeEdgeError("confluent-kafka's compiled module is not loaded: reinstall confluent-kafka from its wheel")
+        raise NativeEdgeError("confluent-kafka has no compiled module: reinstall it from its wheel")
     if sizeof(functions_t) != len(FUNCTION_NAMES) * sizeof(void *):
         raise NativeEdgeError("FUNCTION_NAMES and functions_t differ in length")
     missing = []

@@ -1,4 +1,4 @@
-# Which index keys had their TTL set lately, so that EXPIRE is sent at most once a key per TTL/4.
+# Which index keys had their TTL set lately, so that EXPIRE is sent at most once an hour for a key.
 
 ctypedef struct index_slot_t:
     uint64_t hash                 # 0: free
@@ -97,7 +97,8 @@ cdef inline int expire_due(
         slot.adds = next_random(cache) % trim_step if trim_step else 0
         due = TTL_UNKNOWN
     else:
-        is_old = now_s - slot.refreshed_s >= slot.ttl_s // 4
+        # By then the index has just what its members have: its TTL is theirs and this margin.
+        is_old = now_s - slot.refreshed_s >= INDEX_TTL_MARGIN_S
         if is_old or wanted_s > slot.ttl_s:
             # An old one may have ended meanwhile, and ZADD made the key anew.
             due = TTL_UNKNOWN if is_old else TTL_SHORTER

@@ -179,7 +179,9 @@ cdef int index_event(
     return 0
 
 
-cdef int resolve_event(RouteTable table, const record_t *record, span_t *span, event_t *event, route_t *route) except -1:
+cdef int resolve_event(
+    RouteTable table, const record_t *record, const span_t *span, event_t *event, route_t *route
+) except -1:
     """A good event's id, correlation and route."""
     if event.id.size == 0:
         make_fallback_id(record, span, event)

@@ -2,7 +2,7 @@
 #
 #   SET      *5\r\n$3\r\nSET\r\n$<k>\r\n<key>\r\n$<v>\r\n<value>\r\n$2\r\nEX\r\n$<n>\r\n<seconds>\r\n
 #   ZADD     *4\r\n$4\r\nZADD\r\n$<k>\r\n<key>\r\n$<n>\r\n<score>\r\n$<m>\r\n<member>\r\n       *6 with two members
-#   EXPIRE   *3\r\n$6\r\nEXPIRE\r\n$<k>\r\n<key>\r\n$<n>\r\n<seconds>\r\n                           *4 with $2\r\nNX or GT
+#   EXPIRE   *3\r\n$6\r\nEXPIRE\r\n$<k>\r\n<key>\r\n$<n>\r\n<seconds>\r\n           *4 with $2\r\nNX or GT
 #   trim     *4\r\n$15\r\nZREMRANGEBYRANK\r\n$<k>\r\n<key>\r\n$1\r\n0\r\n$<n>\r\n-<rank>\r\n
 
 cdef enum:

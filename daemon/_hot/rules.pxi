@@ -235,17 +235,20 @@ cdef class RouteTable:
         return <PyObject *>value
 
 
+OTHER_LAYOUT = f"msgspec {msgspec.__version__} keeps Struct fields in another way than the fast path reads them"
+
+
 cdef Py_ssize_t checked_offset(object struct, str name) except -1:
     """The offset of a Struct's field, proved by reading a value through it."""
     descriptor = struct.__dict__[name]
     if type(descriptor) is not MemberDescriptorType:
-        raise ImportError(f"msgspec {msgspec.__version__} keeps Struct fields in another way than the fast path reads them")
+        raise ImportError(OTHER_LAYOUT)
     cdef Py_ssize_t offset = slot_offset(<PyObject *>descriptor)
     probe = struct()
     marker = object()
     setattr(probe, name, marker)
     if offset < 0 or slot(<PyObject *>probe, offset) != <PyObject *>marker:
-        raise ImportError(f"msgspec {msgspec.__version__} keeps Struct fields in another way than the fast path reads them")
+        raise ImportError(OTHER_LAYOUT)
     return offset
 
 

@@ -8,7 +8,7 @@ import click
 from ingestd import __version__
 from ingestd.errors import ConfigError, IngestdError
 
-EXIT_CONFIG = 78                  # sysexits.h EX_CONFIG: systemd is told not to restart after it
+EXIT_CONFIG = 78  # sysexits.h EX_CONFIG: systemd is told not to restart after it
 
 # Verb -> its one line of help. The module of a verb is loaded only when it is called.
 VERBS = {
@@ -48,7 +48,10 @@ def cli() -> None:
 
 
 config_option = click.option(
-    "-c", "--config", "config_path", metavar="FILE",
+    "-c",
+    "--config",
+    "config_path",
+    metavar="FILE",
     help="The config. Else $INGESTD_CONFIG, ./config.yaml, /etc/ingestd/config.yaml.",
 )
 

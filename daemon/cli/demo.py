@@ -37,7 +37,9 @@ STOP_TIMEOUT_S = 30.0
 def running(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The daemon as a child in a session of its own: Ctrl-C reaches the demo alone, which then ends it in order."""
     with open(log, "wb") as output:
-        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
     try:
         yield process
     finally:
@@ -64,11 +66,14 @@ class Demo:
 
     def write_config(self, folder: Path, bootstrap: str, redis_url: str) -> Path:
         config = {
-            "kafka": {"brokers": [bootstrap]}, "redis": {"url": redis_url}, "http": {"listen": None},
+            "kafka": {"brokers": [bootstrap]},
+            "redis": {"url": redis_url},
+            "http": {"listen": None},
             "pipeline": {"commit_interval_ms": 200},
             "rules": [{"name": "no debug logs", "match": {"types": ["log"], "levels": ["debug"]}, "action": "drop"}],
             # Its own health events go to the same topic as the traffic's: the demo counts only the traffic's.
-            "health": {"interval_s": 3600}, "logging": {"format": "plain"},
+            "health": {"interval_s": 3600},
+            "logging": {"format": "plain"},
         }
         path = folder / "config.yaml"
         path.write_text(json.dumps(config, indent=2))
@@ -77,6 +82,7 @@ class Demo:
     def publish(self, bootstrap: str, state: "State") -> None:
         """Traffic at the rate, for the seconds."""
         from confluent_kafka import Producer
+
         producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "log_level": 0})
         records = self.traffic.records()
         started_s = time.monotonic()
@@ -103,7 +109,11 @@ class Demo:
         while True:
             books = state.show(self.sent["all"])
             accounts = books.get("books", {}).values()
-            if accounts and sum(a["received"] for a in accounts) >= self.sent["all"] and not any(a["in_flight"] for a in accounts):
+            if (
+                accounts
+                and sum(a["received"] for a in accounts) >= self.sent["all"]
+                and not any(a["in_flight"] for a in accounts)
+            ):
                 break
             if process.poll() is not None:
                 raise IngestdError("the daemon ended by itself")
@@ -118,10 +128,13 @@ class Demo:
     def topic_counts(self, bootstrap: str) -> dict[str, int]:
         """Records by kind, from the ends of the output topics."""
         from confluent_kafka import Consumer, TopicPartition
+
         consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "demo-count", "log_level": 0})
         try:
             return {
-                kind: sum(consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in range(PARTITIONS))
+                kind: sum(
+                    consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in range(PARTITIONS)
+                )
                 for kind, topic in self.outputs().items()
             }
         finally:
@@ -140,13 +153,17 @@ class Demo:
         finally:
             cluster.stop()
 
-    def _run_daemon(self, folder: Path, cluster: MockClusterProcess, server: PrivateRedis) -> tuple[dict[str, Any], list[str]]:
+    def _run_daemon(
+        self, folder: Path, cluster: MockClusterProcess, server: PrivateRedis
+    ) -> tuple[dict[str, Any], list[str]]:
         config = self.write_config(folder, cluster.bootstrap, server.url)
         books, log = folder / "books.json", folder / "daemon.log"
         state = State(books, self.console)
         words = [sys.executable, "-m", "ingestd", "run", "-c", str(config), "--books-file", str(books)]
-        self.console.print(f"A mock Kafka at {cluster.bootstrap}, a private Redis, and the daemon: "
-                           f"{self.rate:,} events/s for {self.seconds} s")
+        self.console.print(
+            f"A mock Kafka at {cluster.bootstrap}, a private Redis, and the daemon: "
+            f"{self.rate:,} events/s for {self.seconds} s"
+        )
         try:
             with running(words, log) as process:
                 self.publish(cluster.bootstrap, state)
@@ -188,8 +205,10 @@ class State:
             totals: Counter[str] = Counter()
             for account in state.get("books", {}).values():
                 totals.update(account)
-            line = (f"sent {sent_count:,}  received {totals['received']:,}  delivered {totals['delivered']:,}  dropped "
-                    f"{totals['dropped']:,}  dead-lettered {totals['dead_lettered']:,}  in flight {totals['in_flight']:,}")
+            line = (
+                f"sent {sent_count:,}  received {totals['received']:,}  delivered {totals['delivered']:,}  dropped "
+                f"{totals['dropped']:,}  dead-lettered {totals['dead_lettered']:,}  in flight {totals['in_flight']:,}"
+            )
             self._console.print(line, end="\r" if self._console.is_terminal else "\n", highlight=False)
         return state
 
@@ -206,8 +225,10 @@ def command(rate: int, seconds: int, seed: int, as_json: bool) -> int:
     Redis. Exit 1 if the books do not balance or something is missing.
     """
     if rate * seconds > RECORDS_MAX:
-        raise click.UsageError(f"--rate times --seconds is {rate * seconds:,}; the mock Kafka keeps about {RECORDS_MAX:,} "
-                               "records: lower one of them")
+        raise click.UsageError(
+            f"--rate times --seconds is {rate * seconds:,}; the mock Kafka keeps about {RECORDS_MAX:,} "
+            "records: lower one of them"
+        )
     console = Console(stderr=as_json)
     with tempfile.TemporaryDirectory(prefix="ingestd-demo-") as name:
         closing, wrong = Demo(rate, seconds, seed, console).run(Path(name))

@@ -19,8 +19,8 @@ BAD = (
     ("a timestamp of another form", b'{"id": "x", "type": "log", "level": "info", "timestamp": "yesterday"}'),
     ("invalid UTF-8", b'{"id": "x", "type": "log", "level": "info", "message": "\xff\xfe"}'),
 )
-BAD_EVERY = 61                    # one request in so many is followed by something bad
-FAIL_EVERY = 17                   # one request in so many fails
+BAD_EVERY = 61  # one request in so many is followed by something bad
+FAIL_EVERY = 17  # one request in so many fails
 
 
 class Record(NamedTuple):
@@ -29,7 +29,7 @@ class Record(NamedTuple):
     payload: bytes
     key: bytes | None
     kind: str
-    dropped: bool = False         # the demo's rule drops it
+    dropped: bool = False  # the demo's rule drops it
 
 
 class Request(NamedTuple):
@@ -56,9 +56,15 @@ class Traffic:
     def _event(self, kind: str, level: str, service: str, component: str, message: str, **more: object) -> dict:
         self._now += timedelta(microseconds=self._random.randrange(50, 900))
         return {
-            "id": self._hex(32), "type": kind, "level": level, "service": service, "component": component,
-            "message": message, "timestamp": self._now.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-            "labels": {"env": "demo", "region": "eu-west-1"}, **more,
+            "id": self._hex(32),
+            "type": kind,
+            "level": level,
+            "service": service,
+            "component": component,
+            "message": message,
+            "timestamp": self._now.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "labels": {"env": "demo", "region": "eu-west-1"},
+            **more,
         }
 
     def records(self) -> Iterator[Record]:
@@ -68,12 +74,21 @@ class Traffic:
             yield from self._request(fails=self._number % FAIL_EVERY == 0)
             for service, _, _ in PATH:
                 gauge = self._random.random()
-                metric = self._event("metric", "info", service, "runtime", f"Metric: cpu = {gauge:.3f}",
-                                     data={"metric_name": "cpu", "value": round(gauge, 3)})
+                metric = self._event(
+                    "metric",
+                    "info",
+                    service,
+                    "runtime",
+                    f"Metric: cpu = {gauge:.3f}",
+                    data={"metric_name": "cpu", "value": round(gauge, 3)},
+                )
                 yield self._record(metric)
             if self._number % 20 == 0:
-                yield self._record(self._event("health", "info", "gateway", "api", "Health check: api is healthy",
-                                               data={"status": "healthy"}))
+                yield self._record(
+                    self._event(
+                        "health", "info", "gateway", "api", "Health check: api is healthy", data={"status": "healthy"}
+                    )
+                )
             if self._number % BAD_EVERY == 0:
                 _, payload = BAD[self._number // BAD_EVERY % len(BAD)]
                 yield Record(payload, None, "bad")
@@ -92,21 +107,42 @@ class Traffic:
             broken = fails and service == "payments"
             debug = self._event("log", "debug", service, "api", f"{operation}: begun", **common)
             yield self._record(debug, correlation)
-            log = self._event("log", "error" if broken else "info", service, "api",
-                              f"{operation}: {'card refused' if broken else 'done'}", **common)
+            log = self._event(
+                "log",
+                "error" if broken else "info",
+                service,
+                "api",
+                f"{operation}: {'card refused' if broken else 'done'}",
+                **common,
+            )
             found.add(log["id"])
             yield self._record(log, correlation)
             metadata = {"parent_span_id": parent} if parent else {}
-            done = self._event("trace", "error" if broken else "info", service, "tracing", operation, span_id=span,
-                               metadata=metadata, data={"operation": operation, "duration_ms": round(whole_ms * share, 2)},
-                               **common)
+            done = self._event(
+                "trace",
+                "error" if broken else "info",
+                service,
+                "tracing",
+                operation,
+                span_id=span,
+                metadata=metadata,
+                data={"operation": operation, "duration_ms": round(whole_ms * share, 2)},
+                **common,
+            )
             found.add(done["id"])
             spans.append(span)
             yield self._record(done, correlation)
             parent = span
         if fails:
-            alert = self._event("alert", "error", "payments", "alerting", "card refusals above normal",
-                                correlation_id=correlation, data={"alert_id": self._hex(8), "alert_name": "CardRefused"})
+            alert = self._event(
+                "alert",
+                "error",
+                "payments",
+                "alerting",
+                "card refusals above normal",
+                correlation_id=correlation,
+                data={"alert_id": self._hex(8), "alert_name": "CardRefused"},
+            )
             found.add(alert["id"])
             yield self._record(alert, correlation)
         self.last_request = Request(correlation, trace, frozenset(found), tuple(spans))

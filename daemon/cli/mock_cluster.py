@@ -16,6 +16,7 @@ from ingestd.errors import IngestdError
 def command(topics: tuple[str, ...]) -> None:
     """Run a mock Kafka cluster until standard input closes."""
     from ingestd._librdkafka import MockCluster
+
     cluster = MockCluster(1)
     for topic in topics:
         name, partitions = topic.rsplit(":", 1)
@@ -32,7 +33,11 @@ class MockClusterProcess:
         words = [word for name, partitions in topics.items() for word in ("--topic", f"{name}:{partitions}")]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "ingestd.cli.mock_cluster", *words],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

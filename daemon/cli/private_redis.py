@@ -33,7 +33,18 @@ class PrivateRedis:
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "redis.sock"
         self.url = f"unix://{self.socket}?db=0"
-        words = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+        words = [
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self.socket),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            str(folder),
+        ]
         with open(folder / "redis.log", "wb") as log:
             self._process = subprocess.Popen([find_server(), *words], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         deadline_s = time.monotonic() + START_TIMEOUT_S

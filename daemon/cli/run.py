@@ -11,8 +11,12 @@ from ingestd.config import load
 
 @click.command("run")
 @config_option
-@click.option("--books-file", type=click.Path(path_type=Path), hidden=True,
-              help="Write the books there as JSON, every second and at the end.")
+@click.option(
+    "--books-file",
+    type=click.Path(path_type=Path),
+    hidden=True,
+    help="Write the books there as JSON, every second and at the end.",
+)
 def command(config_path: str | None, books_file: Path | None) -> int:
     """Run the daemon in the foreground.
 
@@ -22,4 +26,5 @@ def command(config_path: str | None, books_file: Path | None) -> int:
     config_check.ensure(config)
     log = logs.set_up(config.logging.level, config.logging.format)
     from ingestd.app import serve  # the compiled rooms are loaded only by those who need them
+
     return serve(config, log, books_file)

@@ -1,103 +1,196 @@
-"""`ingestd test`: events as JSON lines in; where each would go, and its Redis keys, out. Needs no Kafka, no Redis."""
+"""`ingestd test`: where events would go. Events as JSON lines in; verdict, topics and Redis keys out, by the real core.
+
+Each event is a batch of its own, so that the index cache hides nothing and every byte for Redis belongs to it.
+"""
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import click
+import msgspec
 from rich.console import Console
+from rich.text import Text
 
-from ingestd import config_check, rules
+from ingestd import config_check
+from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
 from ingestd.cli import config_option
-from ingestd.config import Config, load
-from ingestd.model import FAULT_MESSAGES, Fault, Verdict
+from ingestd.config import Config, RuleConfig, load
+from ingestd.errors import ConfigError
+from ingestd.model import FAULT_MESSAGES, Action, Fault, Verdict
+from ingestd.rules import compile_rules, table_arguments
 
-BATCH_EVENTS = 500
+VERDICT_STYLES = {"routed": "green", "dropped": "yellow", "dead": "red"}
+ENDING_ACTIONS = ("drop", "keep", "route")
+# It is emptied before each event.
+CACHE_SLOTS = 64
 
 
-def commands(resp: bytes) -> Iterator[list[bytes]]:
-    """The commands of RESP bytes as lists of words."""
+def commands(data: bytes) -> Iterator[list[bytes]]:
+    """The commands of RESP bytes that the core itself wrote: *COUNT, then $SIZE and a word each."""
     at = 0
-    while at < len(resp):
-        end = resp.index(b"\r\n", at)
-        count, at, words = int(resp[at + 1:end]), end + 2, []
-        for _ in range(count):
-            end = resp.index(b"\r\n", at)
-            size = int(resp[at + 1:end])
-            words.append(resp[end + 2:end + 2 + size])
-            at = end + 4 + size
+
+    def number() -> int:
+        nonlocal at
+        end = data.index(b"\r\n", at)
+        value, at = int(data[at + 1 : end]), end + 2
+        return value
+
+    while at < len(data):
+        words = []
+        for _ in range(number()):
+            size = number()
+            words.append(data[at : at + size])
+            at += size + 2
         yield words
 
 
-def redis_keys(words: list[list[bytes]]) -> list[str]:
-    """What commands do, as `KEY for SECONDS s` and `INDEX -> MEMBER`; repeated EXPIREs are left out."""
-    told = []
-    for word in words:
-        name = word[1].decode("utf-8", "replace")
-        if word[0] == b"SET":
-            told.append(f"{name} for {word[4].decode()} s")
-        elif word[0] == b"ZADD":
-            told.append(f"{name} -> {', '.join(member.decode('utf-8', 'replace') for member in word[3::2])}")
-    return told
+def redis_effects(data: bytes) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """(TTL by key, index entries with the TTL of their index)."""
+    keys: dict[str, int] = {}
+    entries: list[dict[str, Any]] = []
+    ttls: dict[str, int] = {}
+    for name, key_bytes, *rest in commands(data):
+        key = key_bytes.decode()
+        if name == b"SET":  # SET key value EX seconds
+            keys[key] = int(rest[2])
+        elif name == b"ZADD":  # ZADD key (score member)...
+            entries += [
+                {"key": key, "member": member.decode(), "score_ms": int(score)}
+                for score, member in zip(rest[::2], rest[1::2], strict=True)
+            ]
+        elif name == b"EXPIRE":
+            ttls[key] = int(rest[0])
+    return keys, [entry | {"ttl_s": ttls.get(entry["key"])} for entry in entries]
 
 
-def judge(config: Config, lines: list[bytes], topic: str, first_number: int) -> list[dict[str, Any]]:
-    """One dict an event, through the daemon's own fast path."""
-    from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
-    compiled, topics = rules.compile_rules(config.rules, config.kafka.topics)
-    batch = Batch(max(1, len(lines)))
-    now_s = int(time.time())
-    index_only = topic in config.kafka.index_only_topics
-    batch.load([(line, now_s * 1000, topic, 0, 0, first_number + n, None, index_only) for n, line in enumerate(lines)])
-    process_batch(batch, RouteTable(compiled, **rules.table_arguments(config)), IndexCache(), now_s)
-    all_commands, begin, told = list(commands(batch.resp())), 0, []
-    sends = batch.sends()
-    for number, ((verdict, fault), end) in enumerate(zip(batch.verdicts(), batch.reply_ends(), strict=True)):
-        own = [send for send in sends if send[0] == number]
-        key = next((send[2] for send in own if send[2]), None)
-        told.append({
-            "line": first_number + number + 1, "verdict": Verdict(verdict).name.lower(),
-            "fault": None if fault == Fault.NONE else {"class": Fault(fault).name.lower(), "why": FAULT_MESSAGES[Fault(fault)]},
-            "topics": [topics.names[send[1]] for send in own], "key": key.decode("utf-8", "replace") if key else None,
-            "redis": redis_keys(all_commands[begin:end]),
-        })
-        begin = end
-    return told
+class Tester:
+    """One config's core. Takes events one by one."""
+
+    def __init__(self, config: Config, topic: str) -> None:
+        self.topic = topic
+        self.index_only = topic in config.kafka.index_only_topics
+        self.rules = config.rules
+        settings = table_arguments(config)
+        compiled, self.topics = compile_rules(config.rules, config.kafka.topics)
+        self.table = RouteTable(compiled, **settings)
+        # A rule alone, made to drop what it matches, tells whether it matches. `sample` stays as it is: then it tells
+        # whether the event is sampled away.
+        self.matchers = [
+            RouteTable([msgspec.structs.replace(rule, action=Action.DROP, topics=())], **settings) for rule in compiled
+        ]
+        self.samplers = [RouteTable([rule], **settings) for rule in compiled]
+        self.cache = IndexCache(CACHE_SLOTS)
+        self.batch = Batch(1)
+
+    def process(self, table: RouteTable, payload: bytes, offset: int, now_s: float) -> Batch:
+        self.cache.clear()
+        self.batch.load([(payload, int(now_s * 1000), self.topic, 0, 0, offset, None, self.index_only)])
+        process_batch(self.batch, table, self.cache, int(now_s))
+        return self.batch
+
+    def drops(self, table: RouteTable, payload: bytes, offset: int, now_s: float) -> bool:
+        return self.process(table, payload, offset, now_s).verdicts()[0][0] == Verdict.DROPPED
+
+    def matching_rules(self, payload: bytes, offset: int, now_s: float) -> Iterator[RuleConfig]:
+        """The rules that a good event meets, in their order, up to the one that ends the walk."""
+        for rule, matcher, sampler in zip(self.rules, self.matchers, self.samplers, strict=True):
+            if not self.drops(matcher, payload, offset, now_s):
+                continue
+            yield rule
+            if rule.action in ENDING_ACTIONS or (
+                rule.action == "sample" and self.drops(sampler, payload, offset, now_s)
+            ):
+                return
+
+    def test(self, payload: bytes, offset: int, now_s: float) -> dict[str, Any]:
+        """What would become of one event, as the JSON output has it."""
+        batch = self.process(self.table, payload, offset, now_s)
+        verdict, fault = batch.verdicts()[0]
+        sends = [
+            {"topic": self.topics.names[topic], "key": key.decode() if key is not None else None}
+            for _, topic, key, *_ in batch.sends()
+        ]
+        keys, indexes = redis_effects(batch.resp())
+        result = {
+            "verdict": Verdict(verdict).name.lower(),
+            "fault": Fault(fault).name.lower() if fault else None,
+            "reason": FAULT_MESSAGES[Fault(fault)] if fault else None,
+            "rules": [],
+            "topics": sends,
+            "keys": [{"key": key, "ttl_s": ttl_s} for key, ttl_s in keys.items()],
+            "indexes": indexes,
+        }
+        if not fault:
+            result["rules"] = [rule.name for rule in self.matching_rules(payload, offset, now_s)]
+        return result
 
 
-def show(row: dict[str, Any], console: Console) -> None:
-    colour = {"routed": "green", "dropped": "yellow", "dead": "red"}[row["verdict"]]
-    console.print(f"line {row['line']}: [{colour}]{row['verdict']}[/{colour}]", highlight=False)
-    texts = [f"why    {row['fault']['class']}: {row['fault']['why']}"] if row["fault"] else []
-    texts += [f"topic  {topic}" for topic in row["topics"]]
-    texts += [f"key    {row['key']}"] if row["key"] else []
-    texts += [f"redis  {text}" for text in row["redis"]]
-    for text in texts:
-        console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
+def printable(text: str) -> str:
+    """An id may hold line ends and what a terminal takes for commands: then it is shown as JSON writes it."""
+    return text if text.isprintable() else json.dumps(text)
+
+
+def show(console: Console, result: dict[str, Any]) -> None:
+    """One event in a few lines."""
+
+    def line(*parts: Any) -> None:
+        console.print(Text.assemble(*parts), soft_wrap=True)
+
+    verdict = result["verdict"]
+    reason = f"  {result['fault']}: {result['reason']}" if result["fault"] else ""
+    line(f"line {result['line']}  ", (verdict, VERDICT_STYLES[verdict]), reason)
+    if result["rules"]:
+        line("    rules  ", ", ".join(result["rules"]))
+    for send in result["topics"]:
+        key = "without a key" if send["key"] is None else f"key {printable(send['key'])}"
+        line("    topic  ", (send["topic"], "bold"), f"  {key}")
+    for row in result["keys"]:
+        line("    key    ", printable(row["key"]), f"  {row['ttl_s']} s")
+    for row in result["indexes"]:
+        line("    index  ", printable(row["key"]), f"  {row['ttl_s']} s  -> {printable(row['member'])}")
+
+
+def default_topic(config: Config) -> str:
+    """The first input that is a name."""
+    named = [topic for topic in config.input_topics() if not topic.startswith("^")]
+    return named[0] if named else config.kafka.topics.observability_events
 
 
 @click.command("test")
 @config_option
-@click.argument("events", type=click.File("rb"), default="-")
-@click.option("--topic", help="The input topic that they come from. The first one when left out.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def command(config_path: str | None, events: IO[bytes], topic: str | None, as_json: bool) -> int:
-    """Show where events would go: EVENTS is a file of JSON lines, or standard input.
+@click.argument("events", type=click.File("rb"), default="-", metavar="[FILE|-]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each event.")
+@click.option("--topic", metavar="NAME", help="Take the events as if they came from it. Else the first input topic.")
+def command(config_path: str | None, events: BinaryIO, as_json: bool, topic: str | None) -> int:
+    """Show where events would go, without Kafka or Redis.
 
-    For each: routed, dropped or dead; the topics, the record's key, and what Redis would be told. Exit 1 when one of
-    them would be a dead letter.
+    Events are JSON lines, from FILE or standard input. For each: whether it is routed, dropped by a rule or a dead
+    letter and why; the rules that it meets; the topics, the Redis keys and the index entries with their times to live.
     """
     config = load(config_path)
-    config_check.ensure(config)
-    source = topic or next((name for name in config.input_topics() if not name.startswith("^")), "input")
-    lines = [line.rstrip(b"\r\n") for line in events if line.strip()]
-    console, dead = Console(), False
-    for begin in range(0, len(lines), BATCH_EVENTS):
-        for row in judge(config, lines[begin:begin + BATCH_EVENTS], source, begin):
-            dead = dead or row["verdict"] == "dead"
-            if as_json:
-                print(json.dumps(row))
-            else:
-                show(row, console)
-    return 1 if dead else 0
+    problems = config_check.check(config)
+    if problems:
+        raise ConfigError(problems)
+    tester = Tester(config, topic or default_topic(config))
+    console = Console(highlight=False)
+    totals: Counter[str] = Counter()
+    for index, text in enumerate(events):
+        payload = text.rstrip(b"\r\n")
+        if not payload.strip():
+            continue
+        result = {"line": index + 1} | tester.test(payload, index, time.time())
+        totals[result["verdict"]] += 1
+        if as_json:
+            print(json.dumps(result))
+        else:
+            show(console, result)
+    if not as_json:
+        words = ", ".join(
+            f"{totals[name]} {word}"
+            for name, word in (("routed", "routed"), ("dropped", "dropped by a rule"), ("dead", "dead letters"))
+        )
+        console.print(f"{sum(totals.values())} events as from {tester.topic}: {words}", soft_wrap=True, markup=False)
+    return 0

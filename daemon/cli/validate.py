@@ -1,166 +1,350 @@
-"""`ingestd validate`: a config in; every problem of it, of the cluster and of Redis out, each with its mend."""
+"""`ingestd validate`: a config in; every problem of it, of the cluster and of Redis out, each with its key and mend."""
 
 import asyncio
 import json
 import re
-from typing import Any
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import click
 import redis
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+import redis.asyncio
+from confluent_kafka.admin import ClusterMetadata
 from rich.console import Console
+from rich.text import Text
 
-from ingestd import config_check, kafka_options
+from ingestd import config_check
 from ingestd.cli import EXIT_CONFIG, config_option, librdkafka_options
-from ingestd.config import Config, load
+from ingestd.cli.topics import Cluster, ClusterError, size_mend
+from ingestd.config import Config, KafkaConfig, RedisConfig, find, load, secret_path, unreadable_files
 from ingestd.errors import ConfigError, Problem
-from ingestd.sinks.redis_control import find_endpoint, read_facts
+from ingestd.kafka_options import message_bytes_max
+from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, Endpoint, credentials, find_endpoint
 
-CLUSTER_TIMEOUT_S = 10.0
 REDIS_VERSION_MIN = (6, 2)
-# Eviction takes keys before their time: an index then names events that are gone.
-KEEPING_POLICY = "noeviction"
+# Finding the master and asking it, each with its own dialling and reply.
+REDIS_TIMEOUT_S = 3 * DIAL_TIMEOUT_S
+BROKERS_ASKED_AT_ONCE = 16
+CREATE_MEND = "ingestd topics create"
+# With a problem in one of these a cluster or a Redis can't be asked in earnest.
+KAFKA_PATHS = ("kafka.brokers", "kafka.security")
+REDIS_PATHS = ("redis.",)
 
 
 class Findings:
-    """What was found, in three rows: problems of the config, faults of the surroundings, and warnings."""
+    """Everything that was found. `problems` are the config's, `faults` the cluster's and Redis's."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.faults: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.notes: list[Problem] = []
         self.checked: list[str] = []
 
+    def fault(self, path: str, what: str, mend: str = "") -> None:
+        self.faults.append(Problem(path, what, mend))
+
+    def warning(self, path: str, what: str, mend: str = "") -> None:
+        self.warnings.append(Problem(path, what, mend))
+
+    def note(self, path: str, what: str, mend: str = "") -> None:
+        self.notes.append(Problem(path, what, mend))
+
+    def has_problem_in(self, paths: tuple[str, ...]) -> bool:
+        return any(problem.path.startswith(paths) for problem in self.problems)
+
+    @property
     def exit_code(self) -> int:
         return EXIT_CONFIG if self.problems else 1 if self.faults else 0
 
     def as_dict(self) -> dict[str, Any]:
-        rows = {"problems": self.problems, "faults": self.faults, "warnings": self.warnings}
-        return {name: [row._asdict() for row in found] for name, found in rows.items()} | {"checked": self.checked}
+        def rows(found: list[Problem]) -> list[dict[str, str]]:
+            return [problem._asdict() for problem in found]
+
+        return {
+            "problems": rows(self.problems + self.faults),
+            "warnings": rows(self.warnings),
+            "notes": rows(self.notes),
+            "checked": self.checked,
+        }
+
+    def show(self, console: Console, source: str) -> None:
+        fancy = console.encoding.lower().startswith("utf")
+        for rows, mark, plain, style in (
+            ([f"checked {text}" for text in self.checked], "✓", "ok", "green"),
+            (self.notes, "·", "note", "dim"),
+            (self.warnings, "!", "warning", "yellow"),
+            (self.problems + self.faults, "✗", "problem", "bold red"),
+        ):
+            for row in rows:
+                console.print(Text.assemble((mark if fancy else plain, style), f" {row}"), soft_wrap=True)
+        counts = [
+            f"{count} {word}{'s' if count != 1 else ''}"
+            for count, word in ((len(self.problems) + len(self.faults), "problem"), (len(self.warnings), "warning"))
+            if count
+        ]
+        console.print(Text(f"{source}: {', '.join(counts) or 'fine'}"), soft_wrap=True)
 
 
-def check_offline(config_path: str | None, findings: Findings) -> Config | None:
-    """The file itself, its sense, and librdkafka's own view of the options."""
-    try:
-        config = load(config_path)
-        config_check.ensure(config)
-    except ConfigError as error:
-        findings.problems += error.problems
-        return None
-    findings.checked.append("the config's form and sense")
-    kafka = config.kafka
-    findings.problems += librdkafka_options.check(kafka.consumer_options, "kafka.consumer_options")
-    findings.problems += librdkafka_options.check(kafka.producer_options, "kafka.producer_options")
-    for name, options in (("consumer", kafka_options.consumer_options(config, "validate")),
-                          ("producer", kafka_options.producer_options(config, "validate"))):
-        given = kafka.consumer_options if name == "consumer" else kafka.producer_options
-        derived = {key: value for key, value in options.items() if key not in given}
-        findings.problems += librdkafka_options.check(derived, f"(derived {name} option)")
-    findings.checked.append("librdkafka's option names and values")
-    return config
+def check_offline(config: Config, findings: Findings) -> None:
+    """What can be seen without a cluster."""
+    missing = list(unreadable_files(config))
+    findings.problems += [*config_check.check(config), *missing]
+    verdict = librdkafka_options.check(config, not missing)
+    findings.problems += verdict.problems
+    findings.warnings += verdict.warnings
+    findings.checked.append("the config: keys, values, topics, rules, files")
+    findings.checked.append(f"{verdict.option_count} options by librdkafka {verdict.version}")
 
 
-def check_cluster(config: Config, findings: Findings) -> None:
-    """That brokers answer, topics are there, and large records fit."""
-    options = kafka_options.client_options(config.kafka, "ingestd-validate") | {"log_level": "0"}
-    admin = AdminClient(options)
-    try:
-        existing = set(admin.list_topics(timeout=CLUSTER_TIMEOUT_S).topics)
-    except KafkaException as error:
-        findings.faults.append(Problem("kafka.brokers", f"{', '.join(config.kafka.brokers)} do not answer within "
-                                       f"{CLUSTER_TIMEOUT_S:.0f} s: {error.args[0].str()}", "start them, or name others"))
+def check_online(config: Config, findings: Findings) -> None:
+    """The cluster and Redis, as far as the config lets them be asked."""
+    if findings.has_problem_in(KAFKA_PATHS):
+        findings.note("kafka", "the cluster was not asked", "mend the problems first")
+    else:
+        check_kafka(config, findings)
+    if findings.has_problem_in(REDIS_PATHS):
+        findings.note("redis", "Redis was not asked", "mend the problems first")
+    else:
+        check_redis(config.redis, findings)
+
+
+def check_kafka(config: Config, findings: Findings) -> None:
+    metadata = check_brokers(config.kafka, findings)
+    if metadata is None:
         return
-    findings.checked.append(f"the cluster answers, {len(existing)} topics")
-    written = config_check.outputs(config)
-    for topic in config.input_topics():
-        if topic.startswith("^"):
-            matched = [name for name in existing if re.match(topic, name)]
-            if not matched:
-                findings.warnings.append(Problem("kafka.input_topics", f"{topic!r} matches no topic yet"))
-            findings.problems += [
-                Problem("kafka.input_topics", f"{topic!r} reads {name!r}, which is an output ({written[name]})")
-                for name in matched if name in written
-            ]
-        elif topic not in existing:
-            findings.faults.append(Problem("kafka.input_topics", f"{topic} is not there", "ingestd topics create"))
-    findings.faults += [
-        Problem(path, f"{topic} is not there", "ingestd topics create") for topic, path in written.items()
-        if topic not in existing
-    ]
-    check_sizes(admin, config, [topic for topic in written if topic in existing], findings)
+    check_inputs(config, metadata, findings)
+    outputs = config_check.outputs(config)
+    for topic, path in outputs.items():
+        if topic not in metadata.topics:
+            findings.fault(path, f"the cluster has no topic {topic}, or it may not be seen", CREATE_MEND)
+    there = {topic: path for topic, path in outputs.items() if topic in metadata.topics}
+    findings.checked.append(f"kafka topics: {len(there)} of {len(outputs)} outputs are there")
+    check_sizes(config, there, findings)
 
 
-def check_sizes(admin: AdminClient, config: Config, topics: list[str], findings: Findings) -> None:
-    """max.message.bytes of the topics that are written to, against the largest record."""
-    wanted = kafka_options.message_bytes_max(config)
-    asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic) for topic in topics],
-                                   request_timeout=CLUSTER_TIMEOUT_S)
-    for resource, future in asked.items():
+def ask(kafka: KafkaConfig, brokers: Iterable[str]) -> dict[str, ClusterMetadata | ClusterError]:
+    """The metadata that each broker gives, or why it gives none. All are asked at once."""
+
+    def one(broker: str) -> ClusterMetadata | ClusterError:
         try:
-            limit = int(future.result(CLUSTER_TIMEOUT_S)["max.message.bytes"].value)
-        except (KafkaException, TimeoutError, KeyError) as error:
-            findings.warnings.append(Problem(resource.name, f"its max.message.bytes could not be read: {error}"))
-            continue
-        if limit < wanted:
-            mend = f"set max.message.bytes to {wanted} for it, or lower pipeline.event_bytes_max"
-            found = Problem("pipeline.event_bytes_max", f"{resource.name} takes records of {limit} bytes, the largest has "
-                            f"{wanted}", mend)
-            # A typed record that is too large still has the dead letters; a dead letter becomes a stub.
-            findings.warnings.append(found)
-    findings.checked.append("sizes of the output topics")
+            return Cluster(kafka, [broker]).metadata()
+        except ClusterError as error:
+            return error
+
+    named = list(dict.fromkeys(brokers))
+    with ThreadPoolExecutor(BROKERS_ASKED_AT_ONCE) as pool:
+        return dict(zip(named, pool.map(one, named), strict=True))
 
 
-def check_redis(config: Config, findings: Findings) -> None:
-    """That Redis answers, is a master, new enough, and keeps what it has."""
-    async def ask():
-        endpoint = await find_endpoint(config.redis)
-        return endpoint, await read_facts(config.redis, endpoint)
+def address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
+
+def check_brokers(kafka: KafkaConfig, findings: Findings) -> ClusterMetadata | None:
+    """Those that are named, then those that the cluster tells clients to go to."""
+    answers = ask(kafka, kafka.brokers)
+    found = [answer for answer in answers.values() if not isinstance(answer, ClusterError)]
+    for broker, answer in answers.items():
+        if isinstance(answer, ClusterError):
+            # One of several may be down for a while: the others tell clients where to go.
+            say = findings.warning if found else findings.fault
+            say(
+                f"kafka.brokers[{kafka.brokers.index(broker)}]",
+                f"{broker} does not answer: {answer}",
+                "start it, or correct the address or kafka.security",
+            )
+    if not found:
+        return None
+    if len({metadata.cluster_id for metadata in found}) > 1:
+        findings.fault("kafka.brokers", "the brokers belong to different clusters", "name those of one")
+    advertised = {address(broker.host, broker.port): broker.id for broker in found[0].brokers.values()}
+    for where, answer in ask(kafka, advertised.keys() - answers.keys()).items():
+        if isinstance(answer, ClusterError):
+            findings.fault(
+                "kafka.brokers",
+                f"broker {advertised[where]} sends clients to {where}, which does not answer: {answer}",
+                "start it, or correct its advertised.listeners",
+            )
+    findings.checked.append(
+        f"kafka brokers: {len(found)} of {len(answers)} named ones answer, the cluster has {len(advertised)}"
+    )
+    return found[0]
+
+
+def check_inputs(config: Config, metadata: ClusterMetadata, findings: Findings) -> None:
+    inputs = config.input_topics()
+    for topic in inputs:
+        path = "kafka.topics.observability_events" if config.kafka.input_topics is None else "kafka.input_topics"
+        if topic in config.kafka.index_only_topics:
+            path = "kafka.index_only_topics"
+        if topic.startswith("^"):
+            # One that is no regular expression is a problem of the config already.
+            if not any(matches(topic, name) for name in metadata.topics):
+                findings.warning(
+                    path, f"{topic} matches no topic of the cluster yet", "a topic is taken as soon as it appears"
+                )
+        elif topic not in metadata.topics:
+            findings.fault(path, f"the cluster has no topic {topic}, or it may not be seen", CREATE_MEND)
+    findings.checked.append(f"kafka topics: {len(inputs)} input{'s' if len(inputs) > 1 else ''}")
+
+
+def matches(pattern: str, name: str) -> bool:
     try:
-        endpoint, facts = asyncio.run(ask())
-    except (OSError, TimeoutError, redis.RedisError) as error:
-        findings.faults.append(Problem("redis.url", f"Redis does not answer: {error}", "start it, or name another"))
+        return re.match(pattern, name) is not None
+    except re.error:
+        return True
+
+
+def check_sizes(config: Config, topics: dict[str, str], findings: Findings) -> None:
+    """Whether the largest event fits. One that a typed topic refuses is dead-lettered, and there it must fit."""
+    needed_bytes = message_bytes_max(config)
+    try:
+        limits = Cluster(config.kafka).message_bytes_limits(topics)
+    except ClusterError as error:
+        findings.warning(
+            "pipeline.event_bytes_max",
+            f"max.message.bytes of the topics can't be read: {error}",
+            "it needs the right to DescribeConfigs",
+        )
         return
-    findings.checked.append(f"Redis {facts.version} answers at {endpoint}")
-    if tuple(map(int, facts.version.split(".")[:2])) < REDIS_VERSION_MIN:
-        findings.faults.append(Problem("redis.url", f"{facts.version} is older than 6.2", "use a newer Redis or Valkey"))
-    if facts.role != "master":
-        findings.faults.append(Problem("redis.url", f"{endpoint} is a {facts.role}", "name the master, or use redis.sentinel"))
-    if facts.memory_policy != KEEPING_POLICY:
-        findings.warnings.append(Problem("redis.url", f"maxmemory-policy is {facts.memory_policy}: keys go before their time",
-                                         f"set it to {KEEPING_POLICY}; a full Redis is then waited for"))
+    for topic, limit_bytes in limits.items():
+        if limit_bytes < needed_bytes:
+            dead_letter = topic == config.kafka.topics.dead_letter
+            say = findings.fault if dead_letter else findings.warning
+            then = "a dead letter would lose its end" if dead_letter else "larger events become dead letters"
+            say(
+                topics[topic],
+                f"{topic} takes {limit_bytes} bytes a record (max.message.bytes), the largest event with "
+                f"its headers has {needed_bytes}: {then}",
+                size_mend(topic, needed_bytes),
+            )
+    findings.checked.append(f"kafka sizes: max.message.bytes of {len(limits)} outputs against {needed_bytes}")
 
 
-def show(findings: Findings, console: Console) -> None:
-    """One line each."""
-    for text in findings.checked:
-        console.print(f"[green]ok[/green]       {text}", highlight=False)
-    for mark, rows in (("[yellow]warning[/yellow] ", findings.warnings), ("[red]fault[/red]   ", findings.faults),
-                       ("[red]problem[/red] ", findings.problems)):
-        for row in rows:
-            console.print(mark, end=" ")
-            console.print(str(row), highlight=False, markup=False, soft_wrap=True)
+class RedisAnswer(NamedTuple):
+    """What a Redis says of itself. `save`: its snapshot settings, None when it does not tell."""
+
+    endpoint: Endpoint
+    info: dict[str, Any]
+    save: str | None
+
+
+async def ask_redis(config: RedisConfig) -> RedisAnswer:
+    """Raises redis.RedisError, OSError or ValueError."""
+    endpoint = await find_endpoint(config)
+    username, password = credentials(config)
+    scheme = "redis" if endpoint.tls is None else "rediss"
+    url = (
+        config.url
+        if config.sentinel is None
+        else f"{scheme}://{address(endpoint.host, endpoint.port)}/{endpoint.database}"
+    )
+    files = {
+        "ssl_ca_certs": config.tls.ca_file,
+        "ssl_certfile": config.tls.cert_file,
+        "ssl_keyfile": config.tls.key_file,
+    }
+    secure = {} if endpoint.tls is None else {key: str(secret_path(name)) for key, name in files.items() if name}
+    dialling = {} if endpoint.path else {"socket_connect_timeout": DIAL_TIMEOUT_S}
+    client = redis.asyncio.Redis.from_url(
+        url,
+        username=username,
+        password=password,
+        socket_timeout=DIAL_TIMEOUT_S,
+        decode_responses=True,
+        **dialling,
+        **secure,
+    )
+    try:
+        info = await client.info()
+        try:
+            save = (await client.config_get("save")).get("save", "")
+        except redis.ResponseError:  # CONFIG may be forbidden or renamed
+            save = None
+        return RedisAnswer(endpoint, info, save)
+    finally:
+        await client.aclose()
+
+
+def check_redis(config: RedisConfig, findings: Findings) -> None:
+    path = "redis.url" if config.sentinel is None else "redis.sentinel"
+    try:
+        answer = asyncio.run(asyncio.wait_for(ask_redis(config), REDIS_TIMEOUT_S))
+    except redis.AuthenticationError as error:
+        findings.fault("redis.password_file", f"Redis refuses the user or the password: {error}", "or redis.username")
+        return
+    except TimeoutError:
+        findings.fault(path, "Redis does not answer in time", "start it, or correct the address")
+        return
+    except redis.ResponseError as error:
+        findings.fault(path, f"Redis answers with an error: {error}", "its user needs INFO, SET, ZADD, EXPIRE and more")
+        return
+    except (redis.RedisError, OSError, ValueError) as error:
+        findings.fault(path, f"Redis does not answer: {error}", "start it, or correct the address or redis.tls")
+        return
+    judge_redis(config, path, answer, findings)
+
+
+def judge_redis(config: RedisConfig, path: str, answer: RedisAnswer, findings: Findings) -> None:
+    """What INFO says against what the daemon needs."""
+    info = answer.info
+    version = str(info.get("redis_version", "0"))
+    if tuple(int(digits) for digits in re.findall(r"\d+", version)[:2]) < REDIS_VERSION_MIN:
+        findings.fault(path, f"Redis {version} is too old", "use Redis 6.2 or newer, or Valkey 7.2 or newer")
+    role = info.get("role", "master")
+    if role != "master":
+        findings.fault(path, f"the server is a {role}, which takes no writes", "name the master, or use redis.sentinel")
+    if info.get("redis_mode") == "cluster":
+        findings.fault(path, "the server is part of a Redis Cluster, which is not supported", "use a single master")
+    replica_count = int(info.get("connected_slaves", 0))
+    if config.wait_replicas > replica_count:
+        findings.warning(
+            "redis.wait_replicas",
+            f"{config.wait_replicas} are waited for, {replica_count} are connected",
+            "connect more replicas, or lower it",
+        )
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        findings.warning(
+            path,
+            f"maxmemory-policy is {policy}: a full Redis removes keys before their time to live",
+            "CONFIG SET maxmemory-policy noeviction; redis.on_full says what happens then",
+        )
+    if not info.get("aof_enabled") and answer.save == "":
+        findings.note(
+            path,
+            "Redis keeps nothing over a restart: neither appendonly nor save is set",
+            "after one, the index is empty until events come again",
+        )
+    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
+    findings.checked.append(f"redis: {name}, {role}, at {answer.endpoint}")
 
 
 @click.command("validate")
 @config_option
-@click.option("--offline", is_flag=True, help="Look at the config alone, not at the cluster and Redis.")
-@click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
+@click.option("--offline", is_flag=True, help="Ask neither the cluster nor Redis.")
+@click.option("--json", "as_json", is_flag=True, help="Everything that was found as JSON.")
 def command(config_path: str | None, offline: bool, as_json: bool) -> int:
-    """Check a config: every problem at once, each with its key and the mend.
+    """Check a config, and with it the cluster and Redis.
 
-    Without --offline also whether the cluster has the topics with fitting sizes, and whether Redis answers, is new
-    enough and keeps its keys. Exit 0: fine, warnings allowed. 78: the config is wrong. 1: the config is fine, but the
-    cluster or Redis is not.
+    Every problem is named at once, with its key and the mend. Exit 0 when there is none (warnings are none), 78 when
+    the config has one, 1 when only the cluster or Redis has.
     """
     findings = Findings()
-    config = check_offline(config_path, findings)
-    if config is not None and not findings.problems and not offline:
-        check_cluster(config, findings)
-        check_redis(config, findings)
+    source = config_path or "(config)"
+    try:
+        source = str(find(config_path))
+        config = load(config_path)
+    except ConfigError as error:
+        findings.problems += error.problems
+    else:
+        check_offline(config, findings)
+        if not offline:
+            check_online(config, findings)
     if as_json:
         print(json.dumps(findings.as_dict(), indent=2))
     else:
-        show(findings, Console())
-    return findings.exit_code()
+        findings.show(Console(highlight=False), source)
+    return findings.exit_code

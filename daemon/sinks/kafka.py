@@ -13,7 +13,14 @@ from random import Random
 
 from ingestd._fastpath import Batch
 from ingestd._librdkafka import (
-    KafkaNotice, Producer, Refusal, add_dead_letter, error_name, rearm, rearm_as_dead_letter, refusals,
+    KafkaNotice,
+    Producer,
+    Refusal,
+    add_dead_letter,
+    error_name,
+    rearm,
+    rearm_as_dead_letter,
+    refusals,
 )
 from ingestd.backoff import delay_s
 from ingestd.logs import Sparing
@@ -21,15 +28,17 @@ from ingestd.metrics import Counters
 from ingestd.model import DEAD_LETTER_TOPIC_INDEX, TYPE_NAMES, Fault
 
 # Errors with which the broker refuses a whole request because of one record in it: each is tried again alone.
-BATCH_REJECTING = frozenset((
-    2,          # INVALID_MSG: a corrupt record
-    10,         # MSG_SIZE_TOO_LARGE
-    18,         # RECORD_LIST_TOO_LARGE
-    32,         # INVALID_TIMESTAMP
-    87,         # INVALID_RECORD
-    -138,       # _INVALID_DIFFERENT_RECORD: another record of the same request was the bad one
-))
-FATAL = -150                      # _FATAL: this handle produces nothing any more
+BATCH_REJECTING = frozenset(
+    (
+        2,  # INVALID_MSG: a corrupt record
+        10,  # MSG_SIZE_TOO_LARGE
+        18,  # RECORD_LIST_TOO_LARGE
+        32,  # INVALID_TIMESTAMP
+        87,  # INVALID_RECORD
+        -138,  # _INVALID_DIFFERENT_RECORD: another record of the same request was the bad one
+    )
+)
+FATAL = -150  # _FATAL: this handle produces nothing any more
 PURGED = frozenset((-152, -151))  # _PURGE_QUEUE, _PURGE_INFLIGHT: taken back by ourselves
 
 
@@ -40,8 +49,13 @@ class KafkaSink:
     """
 
     def __init__(
-        self, make_producer: Callable[[bool], Producer], on_done: Callable[[Batch], None], counters: Counters,
-        on_notice: Callable[[KafkaNotice], None], log: logging.Logger, random: Random,
+        self,
+        make_producer: Callable[[bool], Producer],
+        on_done: Callable[[Batch], None],
+        counters: Counters,
+        on_notice: Callable[[KafkaNotice], None],
+        log: logging.Logger,
+        random: Random,
     ) -> None:
         self._make_producer = make_producer
         self._on_done = on_done
@@ -52,14 +66,14 @@ class KafkaSink:
         self._loop = asyncio.get_running_loop()
         self._sparing = Sparing(log, 10.0, self._loop.time)
         self._producer = self._start(False)
-        self._alone: Producer | None = None       # made when it is first needed
+        self._alone: Producer | None = None  # made when it is first needed
         self._open: dict[int, Batch] = {}
-        self._queue: deque[Batch] = deque()       # those that the full producer did not take whole, in order
+        self._queue: deque[Batch] = deque()  # those that the full producer did not take whole, in order
         self._recovering = False
-        self._tries: dict[int, int] = {}          # batch id -> how often it was sent again
-        self._alone_tried: set[int] = set()       # batch ids of which each record was tried alone
+        self._tries: dict[int, int] = {}  # batch id -> how often it was sent again
+        self._alone_tried: set[int] = set()  # batch ids of which each record was tried alone
         self.was_fatal = 0
-        self._own_before = 0                      # of handles that were renewed
+        self._own_before = 0  # of handles that were renewed
 
     def _start(self, alone: bool) -> Producer:
         producer = self._make_producer(alone)
@@ -115,7 +129,7 @@ class KafkaSink:
     def _serve(self, producer: Producer) -> None:
         """The producer's eventfd: delivery reports and notices."""
         if producer is not self._producer and producer is not self._alone:
-            return                                # destroyed, or about to be
+            return  # destroyed, or about to be
         _clear(producer.main_fd)
         reported, notices = producer.serve()
         for notice in notices:
@@ -161,8 +175,9 @@ class KafkaSink:
             self._counters.add("ingestd_errors_total", "produce", name)
             if refusal.error not in PURGED:
                 kind = TYPE_NAMES[refusal.topic_index] if refusal.topic_index < len(TYPE_NAMES) else "other"
-                self._sparing.say(logging.WARNING, "kafka refused records, they are sent again",
-                                  (name, kind), error=name, type=kind)
+                self._sparing.say(
+                    logging.WARNING, "kafka refused records, they are sent again", (name, kind), error=name, type=kind
+                )
 
     def _send_later(self, batch: Batch, failed: list[Refusal]) -> None:
         """A refusal that may end by itself, such as a topic that is not there yet: for ever, with back-off."""
@@ -173,7 +188,7 @@ class KafkaSink:
 
     def _send_again(self, batch: Batch, batch_id: int) -> None:
         if batch_id not in self._open or not batch.sends_waiting:
-            return                                # a renewed producer has sent it meanwhile
+            return  # a renewed producer has sent it meanwhile
         if self._recovering or self._queue:
             self._queue.append(batch)
         else:
@@ -194,8 +209,11 @@ class KafkaSink:
             elif not refusal.stub:
                 rearm_as_dead_letter(batch, refusal.send_index, Fault.NONE, DEAD_LETTER_TOPIC_INDEX, stub=True)
             else:
-                self._sparing.say(logging.ERROR, "kafka refuses even the stub of a dead letter: it waits",
-                                  error=error_name(refusal.error))
+                self._sparing.say(
+                    logging.ERROR,
+                    "kafka refuses even the stub of a dead letter: it waits",
+                    error=error_name(refusal.error),
+                )
                 rearm(batch, refusal.send_index)
         if self._alone is None:
             self._alone = self._start(True)
@@ -206,7 +224,7 @@ class KafkaSink:
     def _enqueue_alone(self, batch: Batch, batch_id: int) -> None:
         assert self._alone is not None
         if batch_id not in self._open or not batch.sends_waiting:
-            return                                # a renewed producer has sent it meanwhile
+            return  # a renewed producer has sent it meanwhile
         if not self._alone.send_many(batch):
             self._loop.call_later(0.05, self._enqueue_alone, batch, batch_id)
         elif batch.sends_pending == 0:
@@ -218,8 +236,9 @@ class KafkaSink:
             self._recovering = True
             self.was_fatal += 1
             code, text = self._producer.fatal_error() or (FATAL, "unknown")
-            self._log.error("kafka producer is renewed after a fatal error",
-                            extra={"error": error_name(code), "reason": text})
+            self._log.error(
+                "kafka producer is renewed after a fatal error", extra={"error": error_name(code), "reason": text}
+            )
             self._producer.purge()
             # The reports of what is purged wake `_serve`; this serves the case that nothing was queued.
             self._loop.call_soon(self._serve, self._producer)
@@ -235,7 +254,9 @@ class KafkaSink:
             batch = self._open[batch_id]
             for refusal in refusals(batch):
                 rearm(batch, refusal.send_index)
-        self._queue = deque(self._open[batch_id] for batch_id in sorted(self._open) if self._open[batch_id].sends_waiting)
+        self._queue = deque(
+            self._open[batch_id] for batch_id in sorted(self._open) if self._open[batch_id].sends_waiting
+        )
         self._send_queued()
 
     def close(self) -> list[Producer]:
@@ -251,7 +272,7 @@ def _clear(descriptor: int) -> None:
     try:
         os.eventfd_read(descriptor)
     except BlockingIOError:
-        pass                                      # another call has read it already
+        pass  # another call has read it already
 
 
 def destroy_aside(handle) -> threading.Thread:

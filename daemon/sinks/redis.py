@@ -22,10 +22,23 @@ from ingestd.metrics import Counters
 from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, Endpoint, ServerFacts, credentials, find_endpoint, read_facts
 
 # First words of errors after which the same bytes may succeed later. NOAUTH and NOPERM wait for the operator.
-TRANSIENT_ERRORS = frozenset((
-    "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOPERM", "NOREPLICAS", "OOM", "READONLY",
-    "TRYAGAIN", "UNKILLABLE", "WRONGPASS",
-))
+TRANSIENT_ERRORS = frozenset(
+    (
+        "BUSY",
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "NOAUTH",
+        "NOPERM",
+        "NOREPLICAS",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+        "UNKILLABLE",
+        "WRONGPASS",
+    )
+)
 WATCH_INTERVAL_S = 0.25
 
 
@@ -75,8 +88,15 @@ class RedisSink:
     refused for good are then in `batch.slot` (None or a list of record indexes)."""
 
     def __init__(
-        self, config: RedisConfig, client_name: str, cache: IndexCache, on_done: Callable[[Batch], None],
-        counters: Counters, wall_s: Callable[[], float], log: logging.Logger, random: Random,
+        self,
+        config: RedisConfig,
+        client_name: str,
+        cache: IndexCache,
+        on_done: Callable[[Batch], None],
+        counters: Counters,
+        wall_s: Callable[[], float],
+        log: logging.Logger,
+        random: Random,
     ) -> None:
         self._config = config
         self._client_name = client_name
@@ -90,15 +110,15 @@ class RedisSink:
         self._sparing = Sparing(log, 10.0, self._loop.time)
         self._unsent: deque[Batch] = deque()
         self._sent: deque[_Sent] = deque()
-        self._link: _Link | None = None           # the connection that takes batches
-        self._written_replies = 0                 # replies that it will have given when all is answered
+        self._link: _Link | None = None  # the connection that takes batches
+        self._written_replies = 0  # replies that it will have given when all is answered
         self._progress_s = 0.0
         self._lost = asyncio.Event()
         self._lost_reason = ""
         self._closing = False
         self._attempt = 0
         self.facts: ServerFacts | None = None
-        self.identity_changes = 0                 # how often another server, or an emptied one, was found
+        self.identity_changes = 0  # how often another server, or an emptied one, was found
 
     @property
     def connected(self) -> bool:
@@ -145,7 +165,7 @@ class RedisSink:
     def on_replies(self, link: _Link) -> None:
         """Bytes came in: errors first, then the batches that are complete."""
         if link is not self._link:
-            return                                # the handshake looks at its reader itself
+            return  # the handshake looks at its reader itself
         self._progress_s = self._loop.time()
         reader = link.reader
         if reader.errors and not self._deal_with_errors(link, reader.take_errors()):
@@ -218,8 +238,9 @@ class RedisSink:
                     break
                 self._counters.add("ingestd_errors_total", "index", "connection")
                 pause_s = delay_s(self._attempt, self._random)
-                self._sparing.say(logging.WARNING, "redis is not available", reason, reason=reason,
-                                  next_try_s=round(pause_s, 2))
+                self._sparing.say(
+                    logging.WARNING, "redis is not available", reason, reason=reason, next_try_s=round(pause_s, 2)
+                )
                 self._attempt += 1
                 if self._config.on_unavailable == "skip":
                     while self._unsent:
@@ -286,8 +307,10 @@ class RedisSink:
             self._log.info("redis connected", extra={"address": str(endpoint), "version": facts.version})
         elif (before.run_id, before.replication_id) != (facts.run_id, facts.replication_id):
             self.identity_changes += 1
-            self._log.warning("redis is another server, or was restarted: it may lack what it had acknowledged",
-                              extra={"address": str(endpoint), "run_id": facts.run_id})
+            self._log.warning(
+                "redis is another server, or was restarted: it may lack what it had acknowledged",
+                extra={"address": str(endpoint), "run_id": facts.run_id},
+            )
         else:
             self._log.info("redis connected again", extra={"address": str(endpoint)})
 

@@ -72,12 +72,16 @@ async def read_facts(config: RedisConfig, endpoint: Endpoint) -> ServerFacts:
         client = redis.asyncio.Redis(unix_socket_path=endpoint.path, **common)
     else:
         tls = config.tls
-        secure = {} if endpoint.tls is None else {
-            "ssl": True,
-            "ssl_ca_certs": str(secret_path(tls.ca_file)) if tls.ca_file else None,
-            "ssl_certfile": str(secret_path(tls.cert_file)) if tls.cert_file else None,
-            "ssl_keyfile": str(secret_path(tls.key_file)) if tls.key_file else None,
-        }
+        secure = (
+            {}
+            if endpoint.tls is None
+            else {
+                "ssl": True,
+                "ssl_ca_certs": str(secret_path(tls.ca_file)) if tls.ca_file else None,
+                "ssl_certfile": str(secret_path(tls.cert_file)) if tls.cert_file else None,
+                "ssl_keyfile": str(secret_path(tls.key_file)) if tls.key_file else None,
+            }
+        )
         client = redis.asyncio.Redis(
             host=endpoint.host, port=endpoint.port, socket_connect_timeout=DIAL_TIMEOUT_S, **common, **secure
         )
@@ -86,6 +90,9 @@ async def read_facts(config: RedisConfig, endpoint: Endpoint) -> ServerFacts:
     finally:
         await client.aclose()
     return ServerFacts(
-        info.get("redis_version", "0"), info.get("run_id", ""), info.get("master_replid", ""),
-        info.get("role", "master"), info.get("maxmemory_policy", "noeviction"),
+        info.get("redis_version", "0"),
+        info.get("run_id", ""),
+        info.get("master_replid", ""),
+        info.get("role", "master"),
+        info.get("maxmemory_policy", "noeviction"),
     )

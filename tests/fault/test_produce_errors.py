@@ -8,10 +8,20 @@ import uvloop
 
 from ingestd._librdkafka import MockCluster
 from tests.support.daemon_process import DEAD_LETTER, INPUT
-from tests.support.harness import Harness, event, make_config, mock_cluster, publish, publish_held, read_all, settled, until
+from tests.support.harness import (
+    Harness,
+    event,
+    make_config,
+    mock_cluster,
+    publish,
+    publish_held,
+    read_all,
+    settled,
+    until,
+)
 from tests.support.redis_node import RedisNode
 
-PRODUCE = 0                       # the Kafka protocol's number of the request
+PRODUCE = 0  # the Kafka protocol's number of the request
 NOT_ENOUGH_REPLICAS, INVALID_TIMESTAMP, MSG_SIZE_TOO_LARGE, TOPIC_AUTHORIZATION_FAILED = 19, 32, 10, 29
 OUT_OF_ORDER_SEQUENCE_NUMBER = 45
 
@@ -36,7 +46,12 @@ def test_retriable_errors_of_the_broker_cost_nothing(cluster: MockCluster, redis
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
-            await publish_held(app, cluster, [event(f"e{n}") for n in range(50)], lambda: cluster.push_errors(PRODUCE, [NOT_ENOUGH_REPLICAS] * 5))
+            await publish_held(
+                app,
+                cluster,
+                [event(f"e{n}") for n in range(50)],
+                lambda: cluster.push_errors(PRODUCE, [NOT_ENOUGH_REPLICAS] * 5),
+            )
             await until(lambda: app.books.account(INPUT).delivered == 50, "all are delivered")
             await until(lambda: committed(app) == {0: 50}, "all are committed")
         assert harness.code == 0
@@ -51,7 +66,12 @@ def test_a_record_that_rejects_its_whole_batch_alone_becomes_a_dead_letter(clust
         async with harness as app:
             await settled(app)
             # The first request holds all ten; then each is sent alone, and one of those is refused again.
-            await publish_held(app, cluster, [event(f"e{n}") for n in range(10)], lambda: cluster.push_errors(PRODUCE, [INVALID_TIMESTAMP, 0, INVALID_TIMESTAMP]))
+            await publish_held(
+                app,
+                cluster,
+                [event(f"e{n}") for n in range(10)],
+                lambda: cluster.push_errors(PRODUCE, [INVALID_TIMESTAMP, 0, INVALID_TIMESTAMP]),
+            )
             await until(lambda: app.books.account(INPUT).delivered == 9, "nine are delivered")
             await until(lambda: committed(app) == {0: 10}, "all are committed")
             assert app.books.account(INPUT).dead_lettered == 1
@@ -70,11 +90,13 @@ def test_a_record_that_rejects_its_whole_batch_alone_becomes_a_dead_letter(clust
 
 def test_a_dead_letter_that_is_refused_for_its_size_becomes_a_stub(cluster: MockCluster, redis_node: RedisNode):
     async def work() -> None:
-        giant = b'{"id": "' + b"x" * 300_000 + b'"'       # cut JSON
+        giant = b'{"id": "' + b"x" * 300_000 + b'"'  # cut JSON
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
-            await publish_held(app, cluster, [giant], lambda: cluster.push_errors(PRODUCE, [MSG_SIZE_TOO_LARGE, MSG_SIZE_TOO_LARGE]))
+            await publish_held(
+                app, cluster, [giant], lambda: cluster.push_errors(PRODUCE, [MSG_SIZE_TOO_LARGE, MSG_SIZE_TOO_LARGE])
+            )
             await until(lambda: app.books.account(INPUT).dead_lettered == 1, "it is dead-lettered")
         assert harness.code == 0
         (stub,) = read_all(cluster, DEAD_LETTER, 1)
@@ -93,7 +115,9 @@ def test_an_event_over_the_producer_s_limit_is_dead_lettered_as_a_stub(cluster: 
         async with harness as app:
             await settled(app)
             publish(cluster, [event("before"), giant, event("after")])
-            await until(lambda: app.books.account(INPUT).in_flight == 0 and app.books.account(INPUT).received == 3, "done")
+            await until(
+                lambda: app.books.account(INPUT).in_flight == 0 and app.books.account(INPUT).received == 3, "done"
+            )
             assert app.books.account(INPUT).dead_lettered == 1
         (stub,) = read_all(cluster, DEAD_LETTER, 1)
         assert stub.value() == giant[:65536]
@@ -107,7 +131,12 @@ def test_a_refused_topic_is_tried_again_until_it_is_allowed(cluster: MockCluster
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
-            await publish_held(app, cluster, [event(f"e{n}") for n in range(5)], lambda: cluster.push_errors(PRODUCE, [TOPIC_AUTHORIZATION_FAILED] * 3))
+            await publish_held(
+                app,
+                cluster,
+                [event(f"e{n}") for n in range(5)],
+                lambda: cluster.push_errors(PRODUCE, [TOPIC_AUTHORIZATION_FAILED] * 3),
+            )
             await until(lambda: "kafka refused records, they are sent again" in harness.lines.messages(), "it is said")
             assert committed(app).get(0, -1) <= 0
             await until(lambda: app.books.account(INPUT).delivered == 5, "all are delivered")
@@ -117,7 +146,9 @@ def test_a_refused_topic_is_tried_again_until_it_is_allowed(cluster: MockCluster
     run(work())
 
 
-def test_after_a_fatal_error_a_new_producer_sends_everything_in_offset_order(cluster: MockCluster, redis_node: RedisNode):
+def test_after_a_fatal_error_a_new_producer_sends_everything_in_offset_order(
+    cluster: MockCluster, redis_node: RedisNode
+):
     async def work() -> None:
         harness = Harness(make_config(cluster, redis_node.url, pipeline={"batch_events_max": 10}))
         async with harness as app:
@@ -143,7 +174,12 @@ def test_no_offset_is_stored_while_kafka_acknowledges_nothing(cluster: MockClust
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
-            await publish_held(app, cluster, [event(f"e{n}") for n in range(20)], lambda: cluster.push_errors(PRODUCE, [NOT_ENOUGH_REPLICAS] * 60))
+            await publish_held(
+                app,
+                cluster,
+                [event(f"e{n}") for n in range(20)],
+                lambda: cluster.push_errors(PRODUCE, [NOT_ENOUGH_REPLICAS] * 60),
+            )
             await until(lambda: app.books.account(INPUT).in_flight == 20, "they are in flight")
             await until(lambda: app.redis.waiting_count == 0, "Redis has them")
             assert app.ledger.take_storable() == []

@@ -30,8 +30,16 @@ class Bench:
         log = logging.getLogger("ingestd.test")
         log.addHandler(logging.NullHandler())
         log.propagate = False
-        self.sink = RedisSink(RedisConfig(url=url, **settings), "test", self.cache, self._on_done, self.counters, time.time,
-                              log, random.Random(1))
+        self.sink = RedisSink(
+            RedisConfig(url=url, **settings),
+            "test",
+            self.cache,
+            self._on_done,
+            self.counters,
+            time.time,
+            log,
+            random.Random(1),
+        )
 
     def _on_done(self, batch: Batch) -> None:
         self.done.append((batch, batch.slot))
@@ -118,7 +126,7 @@ def test_a_command_refused_for_good_names_its_record_and_the_others_are_kept(red
         await until(lambda: bench.sink.connected, "connected")
         bench.sink.submit(bench.batch(0, 4))
         await until(lambda: bench.done, "it is done")
-        (_, refused), = bench.done
+        ((_, refused),) = bench.done
         assert sorted(set(refused)) == [0, 1, 2, 3]
         assert redis_node.client().exists("events:log:e0", "events:log:e3") == 2
         bench.sink.close()

@@ -33,8 +33,16 @@ def processes_of_session(session: int) -> list[int]:
 
 def test_bench_at_a_tiny_size_gives_every_figure_and_leaves_no_process() -> None:
     words = [sys.executable, "-m", "bench.run", "--events", str(EVENTS), "--rounds", "1", "--redis", "--json"]
-    process = subprocess.Popen(words, cwd=ROOT, env=os.environ | {"COLUMNS": "120"}, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        words,
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "120"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
         out, err = process.communicate(timeout=RUN_DEADLINE_S * MULTIPLIER)
         left = processes_of_session(process.pid)

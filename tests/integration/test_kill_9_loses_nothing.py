@@ -28,7 +28,9 @@ def test_ten_kills_lose_nothing_and_double_no_more_than_was_in_flight(
     feeder.start()
     started_s = time.monotonic()
     daemon = DaemonProcess(
-        tmp_path / "daemon", own_kafka.bootstrap, redis_node.url,
+        tmp_path / "daemon",
+        own_kafka.bootstrap,
+        redis_node.url,
         kafka={"group_instance_id": "one"},
         pipeline={"commit_interval_ms": COMMIT_INTERVAL_MS, "in_flight_events_max": IN_FLIGHT_MAX},
     )

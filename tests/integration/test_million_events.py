@@ -30,8 +30,14 @@ def test_every_event_is_accounted_for_in_topics_redis_and_books(own_kafka: Kafka
         daemon.kill()
     state = daemon.state()
     assert state["balanced"]
-    assert state["books"][INPUT] == {"received": EVENTS, "delivered": EVENTS, "dropped": 0, "dead_lettered": 0,
-                                     "abandoned": 0, "in_flight": 0}
+    assert state["books"][INPUT] == {
+        "received": EVENTS,
+        "delivered": EVENTS,
+        "dropped": 0,
+        "dead_lettered": 0,
+        "abandoned": 0,
+        "in_flight": 0,
+    }
     assert own_kafka.committed("ingestd", INPUT) == own_kafka.ends(INPUT)
     assert sum(own_kafka.ends(DEAD_LETTER).values()) == 0
     copies = read_topics(own_kafka.bootstrap)

@@ -32,13 +32,15 @@ def recreate(kafka: KafkaNode) -> None:
     kafka.create_topics([INPUT])
 
 
-def test_records_deleted_before_they_were_read_are_counted_and_said(own_kafka: KafkaNode, redis_node: RedisNode, tmp_path):
+def test_records_deleted_before_they_were_read_are_counted_and_said(
+    own_kafka: KafkaNode, redis_node: RedisNode, tmp_path
+):
     own_kafka.create_topics(ALL_TOPICS)
     daemon = DaemonProcess(tmp_path / "daemon", own_kafka.bootstrap, redis_node.url)
     feed(own_kafka.bootstrap, 0, 400)
     work_off(daemon, own_kafka)
     feed(own_kafka.bootstrap, 400, 400)
-    delete_records(own_kafka, 150)          # of each partition, 100 were read and 50 more are gone
+    delete_records(own_kafka, 150)  # of each partition, 100 were read and 50 more are gone
     work_off(daemon, own_kafka)
     state = daemon.state()
     assert state["counters"]["ingestd_records_missed_total{source_topic=observability.events}"] == 4 * 50
@@ -66,8 +68,12 @@ def test_a_topic_made_anew_under_a_running_daemon_is_read_from_its_start(
     own_kafka: KafkaNode, redis_node: RedisNode, tmp_path, count: int
 ):
     own_kafka.create_topics(ALL_TOPICS)
-    daemon = DaemonProcess(tmp_path / "daemon", own_kafka.bootstrap, redis_node.url,
-                           kafka={"consumer_options": {"topic.metadata.refresh.interval.ms": "1000"}})
+    daemon = DaemonProcess(
+        tmp_path / "daemon",
+        own_kafka.bootstrap,
+        redis_node.url,
+        kafka={"consumer_options": {"topic.metadata.refresh.interval.ms": "1000"}},
+    )
     feed(own_kafka.bootstrap, 0, 400)
     client = redis_node.client()
     try:
@@ -75,7 +81,9 @@ def test_a_topic_made_anew_under_a_running_daemon_is_read_from_its_start(
         wait_until(lambda: daemon.column("delivered") == 400, "the old topic is read", 60)
         recreate(own_kafka)
         made = feed(own_kafka.bootstrap, 10_000, count)
-        wait_until(lambda: all(client.exists(f"events:{each.type}:{each.id}") for each in made), "every record is there", 60)
+        wait_until(
+            lambda: all(client.exists(f"events:{each.type}:{each.id}") for each in made), "every record is there", 60
+        )
         assert daemon.stop() == 0, daemon.log_tail()
     finally:
         daemon.kill()
@@ -85,11 +93,13 @@ def test_a_topic_made_anew_under_a_running_daemon_is_read_from_its_start(
 def test_latest_applies_only_to_a_partition_without_a_commit(own_kafka: KafkaNode, redis_node: RedisNode, tmp_path):
     own_kafka.create_topics(ALL_TOPICS)
     feed(own_kafka.bootstrap, 0, 400)
-    daemon = DaemonProcess(tmp_path / "daemon", own_kafka.bootstrap, redis_node.url, kafka={"auto_offset_reset": "latest"})
+    daemon = DaemonProcess(
+        tmp_path / "daemon", own_kafka.bootstrap, redis_node.url, kafka={"auto_offset_reset": "latest"}
+    )
     daemon.start().wait_joined()
     wait_until(lambda: own_kafka.committed("ingestd", INPUT) == own_kafka.ends(INPUT), "the start is committed", 30)
     assert daemon.stop() == 0
     assert daemon.state()["books"] == {}
-    feed(own_kafka.bootstrap, 400, 40)      # while nobody reads: not skipped, as the start was committed
+    feed(own_kafka.bootstrap, 400, 40)  # while nobody reads: not skipped, as the start was committed
     work_off(daemon, own_kafka)
     assert daemon.state()["books"][INPUT]["delivered"] == 40

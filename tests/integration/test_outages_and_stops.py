@@ -40,13 +40,17 @@ def test_kafka_and_redis_that_are_down_at_start_are_waited_for(own_kafka: KafkaN
 def test_a_frozen_broker_holds_the_daemon_back_with_flat_memory(own_kafka: KafkaNode, redis_node: RedisNode, tmp_path):
     own_kafka.create_topics(ALL_TOPICS)
     made = feed(own_kafka.bootstrap, 0, 120_000)
-    daemon = DaemonProcess(tmp_path / "daemon", own_kafka.bootstrap, redis_node.url,
-                           kafka={"consumer_options": {"session.timeout.ms": "45000"}},
-                           pipeline={"memory_limit_mib": 64, "in_flight_events_max": 20_000}).start()
+    daemon = DaemonProcess(
+        tmp_path / "daemon",
+        own_kafka.bootstrap,
+        redis_node.url,
+        kafka={"consumer_options": {"session.timeout.ms": "45000"}},
+        pipeline={"memory_limit_mib": 64, "in_flight_events_max": 20_000},
+    ).start()
     try:
         wait_until(lambda: daemon.column("received") > 20_000, "it is under load", 60)
         own_kafka.freeze()
-        time.sleep(3)                       # the time of the outage, not a wait for a state
+        time.sleep(3)  # the time of the outage, not a wait for a state
         before_bytes = daemon.rss_bytes()
         time.sleep(3)
         assert daemon.rss_bytes() - before_bytes < 16 << 20
@@ -113,7 +117,9 @@ def test_a_second_signal_ends_at_once(own_kafka: KafkaNode, redis_node: RedisNod
     own_kafka.create_topics(ALL_TOPICS)
     feed(own_kafka.bootstrap, 0, 1000)
     redis_node.freeze()
-    daemon = DaemonProcess(tmp_path / "daemon", own_kafka.bootstrap, redis_node.url, pipeline={"drain_timeout_ms": 60_000})
+    daemon = DaemonProcess(
+        tmp_path / "daemon", own_kafka.bootstrap, redis_node.url, pipeline={"drain_timeout_ms": 60_000}
+    )
     try:
         daemon.start().wait_joined()
         wait_until(lambda: daemon.column("in_flight") == 1000, "all are in flight", 30)

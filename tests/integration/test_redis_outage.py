@@ -25,8 +25,12 @@ def test_redis_stopped_under_load_loses_nothing_and_keeps_memory_and_membership(
     own_kafka.create_topics(ALL_TOPICS)
     feeder = Feeder(own_kafka.bootstrap, RATE)
     started_s = time.monotonic()
-    daemon = DaemonProcess(tmp_path / "daemon", own_kafka.bootstrap, redis_node.url,
-                           pipeline={"memory_limit_mib": 64, "in_flight_events_max": 20_000}).start()
+    daemon = DaemonProcess(
+        tmp_path / "daemon",
+        own_kafka.bootstrap,
+        redis_node.url,
+        pipeline={"memory_limit_mib": 64, "in_flight_events_max": 20_000},
+    ).start()
     try:
         daemon.wait_joined()
         feeder.start()

@@ -38,8 +38,11 @@ def test_a_member_that_joins_and_one_that_leaves_cost_no_event_and_no_copy(
         wait_until(lambda: members[2].column("delivered") > 3000, "the third has its share", 90)
         assert members[0].stop() == 0, members[0].log_tail()
         seen = members[1].column("delivered") + members[2].column("delivered")
-        wait_until(lambda: members[1].column("delivered") + members[2].column("delivered") > seen + 5000,
-                   "the two that stayed go on", 90)
+        wait_until(
+            lambda: members[1].column("delivered") + members[2].column("delivered") > seen + 5000,
+            "the two that stayed go on",
+            90,
+        )
         made = feeder.stop()
         wait_until(lambda: own_kafka.committed("ingestd", INPUT) == own_kafka.ends(INPUT), "all is committed", 120)
         for member in members[1:]:

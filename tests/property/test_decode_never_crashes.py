@@ -24,16 +24,43 @@ Process = Callable[[Batch, RouteTable, IndexCache, int], None]
 
 # Bytes that mean something to JSON, to UTF-8 or to Redis.
 FRAGMENTS = (
-    b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\\u", b"\\ud800", b"null", b"1e999", b"-", b"NaN", b"\0",
-    b"\x1f", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf0\x9f\x98", b"\xef\xbb\xbf", b"\r\n$3\r\n", b"/*", b"\n",
-    b'"type":"trace",', b'"labels":{"env":"prod"},', b'"id":5,', b'"timestamp":"2026-',
-    b"[" * 50, b'{"a":' * 50, b"9" * 400,
+    b'"',
+    b"\\",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\\u",
+    b"\\ud800",
+    b"null",
+    b"1e999",
+    b"-",
+    b"NaN",
+    b"\0",
+    b"\x1f",
+    b"\xff",
+    b"\xc0\xaf",
+    b"\xed\xa0\x80",
+    b"\xf0\x9f\x98",
+    b"\xef\xbb\xbf",
+    b"\r\n$3\r\n",
+    b"/*",
+    b"\n",
+    b'"type":"trace",',
+    b'"labels":{"env":"prod"},',
+    b'"id":5,',
+    b'"timestamp":"2026-',
+    b"[" * 50,
+    b'{"a":' * 50,
+    b"9" * 400,
 )
 
 
 def flip(payload: bytes, chance: random.Random) -> bytes:
     at = chance.randrange(len(payload)) if payload else 0
-    return payload[:at] + bytes([chance.randrange(256)]) + payload[at + 1:]
+    return payload[:at] + bytes([chance.randrange(256)]) + payload[at + 1 :]
 
 
 def cut(payload: bytes, chance: random.Random) -> bytes:
@@ -70,7 +97,7 @@ def check(payload: bytes, route_table: RouteTable, process: Process = process_ba
     assert (verdict == Verdict.DEAD) == (fault != Fault.NONE)
     sends = [send for send in batch.sends() if send[0] == 1]
     ends, found = batch.reply_ends(), commands(batch.resp())
-    written = found[ends[0]:ends[1]]
+    written = found[ends[0] : ends[1]]
     if verdict == Verdict.DEAD:
         assert [(send[1], send[2]) for send in sends] == [(DEAD_LETTER_TOPIC_INDEX, None)] and not written
     elif verdict == Verdict.ROUTED:
@@ -79,7 +106,7 @@ def check(payload: bytes, route_table: RouteTable, process: Process = process_ba
         payload.decode("utf-8")
         assert isinstance(json.loads(payload, parse_int=str), dict)
     assert len(found) == ends[2] == ends[1] + ends[0]
-    assert [command[2] for command in found[ends[1]:]] == [NEIGHBOUR]
+    assert [command[2] for command in found[ends[1] :]] == [NEIGHBOUR]
     return Fault(fault)
 
 
@@ -105,8 +132,16 @@ def test_mutated_events_end_as_events_or_as_dead_letters(shape: bytes, seed: int
 def test_mutations_reach_every_fault_that_bytes_can_have(seed: int):
     chance = random.Random(seed)
     found = {check(mutant, TABLES[0]) for mutant in mutants(shapes.FROM_GO, 3000, chance)}
-    assert found >= {Fault.NONE, Fault.INVALID_UTF8, Fault.NOT_JSON, Fault.TOO_DEEP, Fault.WRONG_FIELD_TYPE,
-                     Fault.UNKNOWN_TYPE, Fault.UNKNOWN_LEVEL, Fault.BAD_TIMESTAMP}
+    assert found >= {
+        Fault.NONE,
+        Fault.INVALID_UTF8,
+        Fault.NOT_JSON,
+        Fault.TOO_DEEP,
+        Fault.WRONG_FIELD_TYPE,
+        Fault.UNKNOWN_TYPE,
+        Fault.UNKNOWN_LEVEL,
+        Fault.BAD_TIMESTAMP,
+    }
 
 
 def test_an_event_cut_at_any_byte_is_a_dead_letter():
@@ -116,7 +151,7 @@ def test_an_event_cut_at_any_byte_is_a_dead_letter():
 
 def test_an_event_with_any_byte_replaced_by_a_bad_one_is_a_dead_letter():
     for at in range(len(shapes.FROM_GO)):
-        assert check(shapes.FROM_GO[:at] + b"\xff" + shapes.FROM_GO[at + 1:], TABLES[1]) is Fault.INVALID_UTF8
+        assert check(shapes.FROM_GO[:at] + b"\xff" + shapes.FROM_GO[at + 1 :], TABLES[1]) is Fault.INVALID_UTF8
 
 
 @hypothesis.seed(SEED)
@@ -156,14 +191,17 @@ class Lying:
         return (lambda *_: self._answers[name]) if name in self._answers else getattr(self._batch, name)
 
 
-@pytest.mark.parametrize(("name", "lie"), [
-    ("verdicts", lambda batch: batch.verdicts()[:2] + [(int(Verdict.DEAD), int(Fault.NOT_JSON))]),
-    ("verdicts", lambda batch: [batch.verdicts()[0], (int(Verdict.DEAD), int(Fault.NONE)), batch.verdicts()[2]]),
-    ("sends", lambda batch: [send for send in batch.sends() if send[0] != 1]),
-    ("resp", lambda batch: batch.resp()[:-1]),
-    ("resp", lambda batch: batch.resp().replace(b"checkout", b"checkinn")),
-    ("reply_ends", lambda batch: [batch.reply_ends()[0], *batch.reply_ends()[:2]]),
-])
+@pytest.mark.parametrize(
+    ("name", "lie"),
+    [
+        ("verdicts", lambda batch: batch.verdicts()[:2] + [(int(Verdict.DEAD), int(Fault.NOT_JSON))]),
+        ("verdicts", lambda batch: [batch.verdicts()[0], (int(Verdict.DEAD), int(Fault.NONE)), batch.verdicts()[2]]),
+        ("sends", lambda batch: [send for send in batch.sends() if send[0] != 1]),
+        ("resp", lambda batch: batch.resp()[:-1]),
+        ("resp", lambda batch: batch.resp().replace(b"checkout", b"checkinn")),
+        ("reply_ends", lambda batch: [batch.reply_ends()[0], *batch.reply_ends()[:2]]),
+    ],
+)
 def test_canary_a_wrong_answer_is_seen(name: str, lie: Callable[[Batch], object], monkeypatch: pytest.MonkeyPatch):
     def load_and_lie(events_max: int) -> object:
         batch = real_batch(events_max)

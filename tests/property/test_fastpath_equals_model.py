@@ -53,12 +53,17 @@ def assert_spans_add_up(batch: Batch, records: Sequence[model.Record], expected:
         verdicts = [verdict for _, verdict in ends]
         assert (span.first_offset, span.last_offset) == (ends[0][0], ends[-1][0])
         assert (span.received_count, span.dropped_count, span.dead_count) == (
-            len(ends), verdicts.count(Verdict.DROPPED), verdicts.count(Verdict.DEAD)
+            len(ends),
+            verdicts.count(Verdict.DROPPED),
+            verdicts.count(Verdict.DEAD),
         )
 
 
 def compare(
-    table: dict[str, Any], rule_list: Sequence[CompiledRule], slot_count: int, compares_ttls: bool,
+    table: dict[str, Any],
+    rule_list: Sequence[CompiledRule],
+    slot_count: int,
+    compares_ttls: bool,
     steps: Sequence[tuple[int, list[model.Record]]],
 ) -> None:
     """Batch after batch, each some seconds after the one before, through both."""
@@ -80,15 +85,24 @@ def compare(
 @hypothesis.seed(SEED)
 @settings(max_examples=150)
 @given(
-    table=settings_of_tables(), rule_list=st.lists(rules(), max_size=5), slot_count=st.sampled_from((1, 2, 1024)),
-    compares_ttls=st.booleans(), steps=st.lists(st.tuples(PAUSES_S, batches()), min_size=1, max_size=4),
+    table=settings_of_tables(),
+    rule_list=st.lists(rules(), max_size=5),
+    slot_count=st.sampled_from((1, 2, 1024)),
+    compares_ttls=st.booleans(),
+    steps=st.lists(st.tuples(PAUSES_S, batches()), min_size=1, max_size=4),
 )
 @example(
-    table=SETTINGS, rule_list=[], slot_count=1024, compares_ttls=True,
+    table=SETTINGS,
+    rule_list=[],
+    slot_count=1024,
+    compares_ttls=True,
     steps=[(0, [record(event(correlation_id="c"))]), (90_001, [record(event(correlation_id="c", level="error"))])],
 ).via("an index that ended between two batches")
 def test_the_fast_path_does_what_its_twin_does(
-    table: dict[str, Any], rule_list: list[CompiledRule], slot_count: int, compares_ttls: bool,
+    table: dict[str, Any],
+    rule_list: list[CompiledRule],
+    slot_count: int,
+    compares_ttls: bool,
     steps: list[tuple[int, list[model.Record]]],
 ):
     compare(table, rule_list, slot_count, compares_ttls, steps)
@@ -105,7 +119,9 @@ def test_forty_thousand_events_end_as_the_twin_says(seed: int):
 @hypothesis.seed(SEED)
 @settings(max_examples=60)
 @given(
-    table=settings_of_tables(), rule_list=st.lists(rules(), max_size=3), records=batches(),
+    table=settings_of_tables(),
+    rule_list=st.lists(rules(), max_size=3),
+    records=batches(),
     given_up=st.sets(st.integers(0, 11)),
 )
 def test_bytes_made_anew_are_those_of_a_first_time_without_what_was_given_up(

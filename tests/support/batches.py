@@ -29,7 +29,10 @@ TIMES = st.one_of(
     st.from_regex(NEARLY_RFC_3339, fullmatch=True),
 )
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
     max_leaves=5,
@@ -52,9 +55,18 @@ def payloads(draw: st.DrawFn) -> bytes | None:
     if draw(st.integers(0, 9)) == 0:
         return draw(st.sampled_from(SMALL_SHAPES))
     fields = {
-        "id": text(), "service": text(), "component": text(), "message": text(), "correlation_id": text(),
-        "trace_id": text(), "span_id": text(), "timestamp": TIMES, "labels": carriers(), "metadata": carriers(),
-        "data": JSON_VALUES, "unknown": JSON_VALUES,
+        "id": text(),
+        "service": text(),
+        "component": text(),
+        "message": text(),
+        "correlation_id": text(),
+        "trace_id": text(),
+        "span_id": text(),
+        "timestamp": TIMES,
+        "labels": carriers(),
+        "metadata": carriers(),
+        "data": JSON_VALUES,
+        "unknown": JSON_VALUES,
     }
     chosen = draw(st.sets(st.sampled_from(sorted(fields)), max_size=len(fields)))
     event = {"type": draw(TYPES), "level": draw(LEVELS)} | {name: draw(fields[name]) for name in sorted(chosen)}

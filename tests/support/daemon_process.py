@@ -12,8 +12,13 @@ import yaml
 
 from tests.support.wait import wait_until
 
-TYPED = ("observability.logs", "observability.metrics", "observability.alerts", "observability.traces",
-         "observability.health")
+TYPED = (
+    "observability.logs",
+    "observability.metrics",
+    "observability.alerts",
+    "observability.traces",
+    "observability.health",
+)
 DEAD_LETTER = "observability.dead_letter"
 INPUT = "observability.events"
 ALL_TOPICS = [INPUT, *TYPED, DEAD_LETTER]
@@ -38,9 +43,14 @@ class DaemonProcess:
         self.log_path, self.books_path = folder / "daemon.log", folder / "books.json"
         self.config_path = folder / "config.yaml"
         base = {
-            "kafka": {"brokers": [bootstrap], "client_id": folder.name,
-                      "consumer_options": {"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"}},
-            "redis": {"url": redis_url}, "health": {"interval_s": 1}, "http": {"listen": None},
+            "kafka": {
+                "brokers": [bootstrap],
+                "client_id": folder.name,
+                "consumer_options": {"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"},
+            },
+            "redis": {"url": redis_url},
+            "health": {"interval_s": 1},
+            "http": {"listen": None},
             "logging": {"format": "json"},
         }
         if overrides.get("kafka", {}).get("group_protocol") == "consumer":
@@ -52,8 +62,19 @@ class DaemonProcess:
         self.books_path.unlink(missing_ok=True)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ingestd", "run", "-c", str(self.config_path), "--books-file", str(self.books_path)],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                [
+                    sys.executable,
+                    "-m",
+                    "ingestd",
+                    "run",
+                    "-c",
+                    str(self.config_path),
+                    "--books-file",
+                    str(self.books_path),
+                ],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         return self
 

@@ -50,8 +50,13 @@ def table(rules: Sequence[CompiledRule] = (), **settings: Any) -> RouteTable:
 
 
 def record(
-    value: dict[str, Any] | bytes | None, offset: int = 7, timestamp_ms: int = TIMESTAMP_MS, topic: str = "in",
-    headers: list[tuple[str, bytes]] | None = None, index_only: bool = False, partition: int = 3,
+    value: dict[str, Any] | bytes | None,
+    offset: int = 7,
+    timestamp_ms: int = TIMESTAMP_MS,
+    topic: str = "in",
+    headers: list[tuple[str, bytes]] | None = None,
+    index_only: bool = False,
+    partition: int = 3,
 ) -> tuple[Any, ...]:
     """One row for `Batch.load`."""
     payload = json.dumps(value).encode() if isinstance(value, dict) else value
@@ -81,8 +86,13 @@ class Outcome:
 
 
 def outcome(
-    value: dict[str, Any] | bytes | None, *rules: RuleConfig, headers: list[tuple[str, bytes]] | None = None,
-    index_only: bool = False, timestamp_ms: int = TIMESTAMP_MS, now_s: int = NOW_S, **settings: Any,
+    value: dict[str, Any] | bytes | None,
+    *rules: RuleConfig,
+    headers: list[tuple[str, bytes]] | None = None,
+    index_only: bool = False,
+    timestamp_ms: int = TIMESTAMP_MS,
+    now_s: int = NOW_S,
+    **settings: Any,
 ) -> Outcome:
     """One event through a fresh fast path."""
     compiled_rules, topics = compiled(rules)

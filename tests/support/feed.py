@@ -11,8 +11,17 @@ from tests.support.daemon_process import INPUT
 
 def feed(bootstrap: str, first: int, count: int, topic: str = INPUT, partitions: int = 4) -> list[Made]:
     """Events `first` up to `first + count`, acknowledged."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "batch.size": 1_000_000, "acks": "all",
-                         "compression.type": "lz4", "queue.buffering.max.messages": 1_000_000, "log_level": 0})
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 20,
+            "batch.size": 1_000_000,
+            "acks": "all",
+            "compression.type": "lz4",
+            "queue.buffering.max.messages": 1_000_000,
+            "log_level": 0,
+        }
+    )
     refused: list[object] = []
 
     def on_report(error: object, message: object) -> None:

@@ -38,8 +38,13 @@ def mock_cluster(partitions: int = 1) -> MockCluster:
 
 
 def make_config(cluster: MockCluster, redis_url: str, **overrides: object) -> Config:
-    base = {"kafka": {"brokers": [cluster.bootstraps], "client_id": "test"}, "redis": {"url": redis_url},
-            "http": {"listen": None}, "health": {"interval_s": 3600}, "pipeline": {"commit_interval_ms": 100}}
+    base = {
+        "kafka": {"brokers": [cluster.bootstraps], "client_id": "test"},
+        "redis": {"url": redis_url},
+        "http": {"listen": None},
+        "health": {"interval_s": 3600},
+        "pipeline": {"commit_interval_ms": 100},
+    }
     return parse(json.dumps(merged(base, overrides)))
 
 
@@ -52,8 +57,15 @@ def publish(cluster: MockCluster, payloads: list[bytes], topic: str = ALL_TOPICS
 
 def read_all(cluster: MockCluster, topic: str, count: int) -> list:
     """`count` records of a topic, with their headers; fails when they do not come in time."""
-    consumer = Consumer({"bootstrap.servers": cluster.bootstraps, "group.id": f"read-{topic}", "log_level": 0,
-                         "auto.offset.reset": "earliest", "enable.auto.commit": False})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": cluster.bootstraps,
+            "group.id": f"read-{topic}",
+            "log_level": 0,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
     consumer.subscribe([topic])
     found: list = []
     try:
@@ -103,12 +115,16 @@ def event(ident: str, **more: object) -> bytes:
 
 async def settled(app: App) -> None:
     """Joined, connected, and its own health events acknowledged: the next produce request is the test's."""
-    healthy = lambda: len(app.probes.statuses) == 5 and all(s.value == "healthy" for s in app.probes.statuses.values())  # noqa: E731
+
+    def healthy() -> bool:
+        statuses = app.probes.statuses.values()
+        return len(statuses) == 5 and all(status.value == "healthy" for status in statuses)
+
     await until(lambda: app.source.joined and healthy() and app.kafka.queue_length == 0, "the daemon is well and idle")
 
 
 async def publish_held(app: App, cluster: MockCluster, payloads: list[bytes], prepare: Callable[[], None]) -> None:
-    """Publish while the daemon takes nothing, then `prepare` the fault, then let it take: the fault meets the daemon."""
+    """Publish while the daemon takes nothing, `prepare` the fault, then let it take: so the fault meets the daemon."""
     app.engine.hold()
     await asyncio.to_thread(publish, cluster, payloads)
     prepare()

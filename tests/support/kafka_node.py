@@ -19,8 +19,11 @@ POM = ROOT / "tests" / "support" / "kafka" / "pom.xml"
 
 # librdkafka does not call these retriable when they answer a question about a group; the first group of a new broker
 # meets them while the offsets topic is made.
-COORDINATOR_MOVES = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE,
-                     KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+COORDINATOR_MOVES = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 
 PROPERTIES = """\
 process.roles=broker,controller
@@ -61,7 +64,9 @@ def fetch_jars() -> None:
         return
     subprocess.run(
         ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={LIBS}"],
-        check=True, timeout=600, stdin=subprocess.DEVNULL,
+        check=True,
+        timeout=600,
+        stdin=subprocess.DEVNULL,
     )
 
 
@@ -81,8 +86,16 @@ class KafkaNode:
         self._java("kafka.tools.StorageTool", "format", "-t", uuid.uuid4().hex[:22], "-c", str(self.properties))
 
     def _command(self, *words: str) -> list[str]:
-        return ["java", "-Xmx768m", "-Xms256m", "-XX:+UseG1GC", f"-Dlog4j2.configurationFile={self._log_config()}",
-                "-cp", f"{LIBS}/*", *words]
+        return [
+            "java",
+            "-Xmx768m",
+            "-Xms256m",
+            "-XX:+UseG1GC",
+            f"-Dlog4j2.configurationFile={self._log_config()}",
+            "-cp",
+            f"{LIBS}/*",
+            *words,
+        ]
 
     def _log_config(self) -> Path:
         path = self.folder / "log4j2.yaml"
@@ -90,7 +103,9 @@ class KafkaNode:
         return path
 
     def _java(self, *words: str) -> None:
-        done = subprocess.run(self._command(*words), capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            self._command(*words), capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+        )
         if done.returncode:
             raise RuntimeError(f"{words[0]} failed: {done.stdout[-2000:]} {done.stderr[-2000:]}")
 
@@ -145,7 +160,7 @@ class KafkaNode:
         return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
 
     def create_topics(self, names: list[str], partitions: int = 4, config: dict[str, str] | None = None) -> None:
-        admin = self.admin                        # kept: its futures die with it
+        admin = self.admin  # kept: its futures die with it
         made = admin.create_topics([NewTopic(name, partitions, 1, config=config or {}) for name in names])
         for future in made.values():
             future.result(30)

@@ -291,13 +291,13 @@ class TtlCache:
     def __init__(self, slot_of: Callable[[bytes], int], compares_ttls: bool) -> None:
         self.slot_of = slot_of
         self.compares_ttls = compares_ttls
-        self.slots: dict[int, tuple[bytes, int, int]] = {}       # slot -> (key, refreshed_s, ttl_s)
+        self.slots: dict[int, tuple[bytes, int, int]] = {}  # slot -> (key, refreshed_s, ttl_s)
 
     def expires(self, key: bytes, wanted_s: int, longest_s: int, now_s: int) -> list[Command]:
         """The EXPIRE commands that are due. `longest_s`: no index key has a longer TTL."""
         known_key, refreshed_s, ttl_s = self.slots.get(self.slot_of(key), (b"", 0, 0))
         is_known = known_key == key
-        is_fresh = is_known and now_s - refreshed_s < ttl_s // 4
+        is_fresh = is_known and now_s - refreshed_s < INDEX_TTL_MARGIN_S
         if is_fresh and wanted_s <= ttl_s:
             return []
         ttl_s = max(ttl_s, wanted_s) if is_known else wanted_s

@@ -20,14 +20,28 @@ class RedisNode:
         self.folder = folder
         (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
-                          "--appendonly", "yes" if keep_data else "no", "--daemonize", "no", *extra]
+        self.arguments = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(folder),
+            "--save",
+            "",
+            "--appendonly",
+            "yes" if keep_data else "no",
+            "--daemonize",
+            "no",
+            *extra,
+        ]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "RedisNode":
         with open(self.folder / "redis.log", "ab") as log:
-            self.process = subprocess.Popen([find_server(), *self.arguments], stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                [find_server(), *self.arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
         wait_until(self._answers, "Redis answers", 20)
         return self
 

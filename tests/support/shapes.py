@@ -9,7 +9,16 @@ from ingestd.model import Fault
 from tests.support.fastpath import EVENT_BYTES_MAX
 
 TEN_STRING_FIELDS = (
-    "id", "type", "level", "service", "component", "message", "timestamp", "correlation_id", "trace_id", "span_id",
+    "id",
+    "type",
+    "level",
+    "service",
+    "component",
+    "message",
+    "timestamp",
+    "correlation_id",
+    "trace_id",
+    "span_id",
 )
 BASE = b'{"id":"e1","type":"log","level":"info"'
 LEVELS_OF_NESTING = 100_000
@@ -52,23 +61,79 @@ GO_ZERO = (
 )
 
 GOOD_TIMES = (
-    "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z", "0000-02-29T00:00:00Z", "2024-02-29t12:00:00z",
-    "2026-11-24T09:51:28.1+23:59", "2026-11-24T09:51:28-00:00", "1969-12-31T23:59:59.999Z", "2016-12-31T23:59:60Z",
-    "2026-11-24T09:51:28.123456789012345678901234567890Z", "2000-02-29T00:00:00Z",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59.999999999Z",
+    "0000-02-29T00:00:00Z",
+    "2024-02-29t12:00:00z",
+    "2026-11-24T09:51:28.1+23:59",
+    "2026-11-24T09:51:28-00:00",
+    "1969-12-31T23:59:59.999Z",
+    "2016-12-31T23:59:60Z",
+    "2026-11-24T09:51:28.123456789012345678901234567890Z",
+    "2000-02-29T00:00:00Z",
 )
 BAD_TIMES = (
-    "", "now", "1732441888", "2026-11-24", "2026-11-24T09:51:28", "2026-11-24 09:51:28Z", "2026-11-24T09:51:28.Z",
-    "2026-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2026-04-31T00:00:00Z", "2026-00-10T00:00:00Z",
-    "2026-13-10T00:00:00Z", "2026-11-00T00:00:00Z", "2026-11-24T24:00:00Z", "2026-11-24T09:60:00Z",
-    "2026-11-24T09:51:61Z", "2026-11-24T09:51:28+24:00", "2026-11-24T09:51:28+05:60", "2026-11-24T09:51:28+0530",
-    "2026-11-24T09:51:28Z ", " 2026-11-24T09:51:28Z", "2026-11-24T09:51:28,5Z", "26-11-24T09:51:28Z",
-    "2026-11-24T09:51:28ZZ", "2026-11-24T09:51:28.5", "2026-11-24T09:51Z", "+2026-11-24T09:51:28Z",
-    "2026-11-24T09:51:28\u22125:00", "２０２６-11-24T09:51:28Z", "2026-11-24T09:51:28.½Z", "10000-01-01T00:00:00Z",
+    "",
+    "now",
+    "1732441888",
+    "2026-11-24",
+    "2026-11-24T09:51:28",
+    "2026-11-24 09:51:28Z",
+    "2026-11-24T09:51:28.Z",
+    "2026-02-29T00:00:00Z",
+    "1900-02-29T00:00:00Z",
+    "2026-04-31T00:00:00Z",
+    "2026-00-10T00:00:00Z",
+    "2026-13-10T00:00:00Z",
+    "2026-11-00T00:00:00Z",
+    "2026-11-24T24:00:00Z",
+    "2026-11-24T09:60:00Z",
+    "2026-11-24T09:51:61Z",
+    "2026-11-24T09:51:28+24:00",
+    "2026-11-24T09:51:28+05:60",
+    "2026-11-24T09:51:28+0530",
+    "2026-11-24T09:51:28Z ",
+    " 2026-11-24T09:51:28Z",
+    "2026-11-24T09:51:28,5Z",
+    "26-11-24T09:51:28Z",
+    "2026-11-24T09:51:28ZZ",
+    "2026-11-24T09:51:28.5",
+    "2026-11-24T09:51Z",
+    "+2026-11-24T09:51:28Z",
+    "2026-11-24T09:51:28\u22125:00",
+    "２０２６-11-24T09:51:28Z",
+    "2026-11-24T09:51:28.½Z",
+    "10000-01-01T00:00:00Z",
 )
 NO_JSON_VALUES = (
-    b"NaN", b"Infinity", b"-Infinity", b"01", b"-", b"+1", b".5", b"1.", b"1e", b"0x10", b"1_000", b"tru", b"None",
-    b"'x'", b"[1,]", b"[1 2]", b'{"a":1,}', b'{"a" 1}', b"{1:2}", b"/* c */1", b'"\t"', b'"a\nb"', b'"\0"',
-    rb'"\q"', rb'"\u12"', rb'"\u12g4"', rb'"\x41"', b"",
+    b"NaN",
+    b"Infinity",
+    b"-Infinity",
+    b"01",
+    b"-",
+    b"+1",
+    b".5",
+    b"1.",
+    b"1e",
+    b"0x10",
+    b"1_000",
+    b"tru",
+    b"None",
+    b"'x'",
+    b"[1,]",
+    b"[1 2]",
+    b'{"a":1,}',
+    b'{"a" 1}',
+    b"{1:2}",
+    b"/* c */1",
+    b'"\t"',
+    b'"a\nb"',
+    b'"\0"',
+    rb'"\q"',
+    rb'"\u12"',
+    rb'"\u12g4"',
+    rb'"\x41"',
+    b"",
 )
 
 
@@ -78,10 +143,18 @@ def good() -> Iterator[Shape]:
     yield Shape("the least there can be", b'{"type":"log","level":"info"}')
     yield Shape("keys in another order", b'{"message":"m","level":"info","data":{},"type":"log","id":"e1"}')
     yield Shape("white space wherever it may be", b' \t\r\n{ "type" :\n"log" ,\t"level":"info"\r\n}\n ')
-    for name, ident in (("spaces", "a b  c"), ("colons", "a:b::c:"), ("braces", "{a}{}"), ("line ends", "a\r\nb\n"),
-                        ("a null character", "a\0b"), ("quotes", '"a"\\'), ("four-byte characters", "😀ä"),
-                        ("a RESP command", "*1\r\n$8\r\nFLUSHALL\r\n"), ("60,000 bytes", "x" * 60_000),
-                        ("36 characters", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6")):
+    for name, ident in (
+        ("spaces", "a b  c"),
+        ("colons", "a:b::c:"),
+        ("braces", "{a}{}"),
+        ("line ends", "a\r\nb\n"),
+        ("a null character", "a\0b"),
+        ("quotes", '"a"\\'),
+        ("four-byte characters", "😀ä"),
+        ("a RESP command", "*1\r\n$8\r\nFLUSHALL\r\n"),
+        ("60,000 bytes", "x" * 60_000),
+        ("36 characters", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"),
+    ):
         yield Shape(f"ids with {name}", with_fields(id=ident, correlation_id=ident, trace_id=ident, span_id=ident))
     yield Shape("a message of 900 KB", with_fields(message="é" * 450_000))
     yield Shape("1,000 labels", with_fields(labels={f"label-{n}": f"value {n}" for n in range(1000)}))
@@ -90,12 +163,16 @@ def good() -> Iterator[Shape]:
     yield Shape("unknown fields", with_tail(b',"Type":1,"":[],"tpye":{"type":"x"},"@timestamp":0'))
     yield Shape("an escaped key", with_tail(rb',"\u0069d":"e2","m\u0065ssage":"m"'))
     nullable = [name for name in TEN_STRING_FIELDS if name not in ("type", "level")] + ["labels", "metadata", "data"]
-    yield Shape("null wherever it may be", b'{"type":"log","level":"info",' + b",".join(
-        b'"%b":null' % name.encode() for name in nullable) + b"}")
+    yield Shape(
+        "null wherever it may be",
+        b'{"type":"log","level":"info",' + b",".join(b'"%b":null' % name.encode() for name in nullable) + b"}",
+    )
     yield Shape("empty maps", with_fields(labels={}, metadata={}, data={}))
     yield Shape("a trace without ids", with_fields(type="trace"))
-    yield Shape("values that are not judged", with_tail(
-        b',"labels":{"a":1,"b":[true],"c":null},"metadata":{"correlation_id":{"x":[]}},"data":false'))
+    yield Shape(
+        "values that are not judged",
+        with_tail(b',"labels":{"a":1,"b":[true],"c":null},"metadata":{"correlation_id":{"x":[]}},"data":false'),
+    )
     yield Shape("a byte order mark inside a string", with_fields(message="\ufeff"))
     yield Shape("a surrogate pair, escaped", with_tail(rb',"id":"\ud83d\ude00","data":"\uD83D\uDE00"'))
     yield Shape("200 levels of nesting", with_tail(b',"data":' + b'[{"a":' * 100 + b"0" + b"}]" * 100))
@@ -111,10 +188,22 @@ def good() -> Iterator[Shape]:
 
 def good_numbers() -> Iterator[Shape]:
     """Accepted wherever values are not judged, and whatever rules look at."""
-    for name, number in (("1e999", b"1e999"), ("-1e-999", b"-1e-999"), ("of 5,000 digits", b"9" * 5000), ("-0", b"-0"),
-                         ("18446744073709551616", b"18446744073709551616"), ("0.1E+2", b"0.1E+2")):
-        for place in (b'"data":%b', b'"other":[%b]', b'"labels":{"env":%b}', b'"labels":{"correlation_id":%b}',
-                      b'"metadata":{"n":%b}', b'"metadata":{"correlation_id":%b}'):
+    for name, number in (
+        ("1e999", b"1e999"),
+        ("-1e-999", b"-1e-999"),
+        ("of 5,000 digits", b"9" * 5000),
+        ("-0", b"-0"),
+        ("18446744073709551616", b"18446744073709551616"),
+        ("0.1E+2", b"0.1E+2"),
+    ):
+        for place in (
+            b'"data":%b',
+            b'"other":[%b]',
+            b'"labels":{"env":%b}',
+            b'"labels":{"correlation_id":%b}',
+            b'"metadata":{"n":%b}',
+            b'"metadata":{"correlation_id":%b}',
+        ):
             yield Shape(f"the number {name} in {place.decode()}", with_tail(b"," + place % number))
 
 
@@ -140,11 +229,18 @@ def bad() -> Iterator[Shape]:
 
 
 def bad_utf8() -> Iterator[Shape]:
-    for name, raw in (("a lone 0xff", b"\xff"), ("Latin-1", b"caf\xe9"), ("an overlong slash", b"\xc0\xaf"),
-                      ("an overlong null, as Java writes it", b"\xc0\x80"), ("a surrogate", b"\xed\xa0\x80"),
-                      ("above U+10FFFF", b"\xf4\x90\x80\x80"), ("a cut character", b"\xe2\x82"),
-                      ("a lone tail", b"\x80"), ("an overlong euro", b"\xf0\x82\x82\xac"),
-                      ("after 63 good bytes", b"x" * 63 + b"\xf8")):
+    for name, raw in (
+        ("a lone 0xff", b"\xff"),
+        ("Latin-1", b"caf\xe9"),
+        ("an overlong slash", b"\xc0\xaf"),
+        ("an overlong null, as Java writes it", b"\xc0\x80"),
+        ("a surrogate", b"\xed\xa0\x80"),
+        ("above U+10FFFF", b"\xf4\x90\x80\x80"),
+        ("a cut character", b"\xe2\x82"),
+        ("a lone tail", b"\x80"),
+        ("an overlong euro", b"\xf0\x82\x82\xac"),
+        ("after 63 good bytes", b"x" * 63 + b"\xf8"),
+    ):
         for place in (b'"data":"%b"', b'"unknown":{"%b":1}', b'"message":"%b"', b'"id":"%b"', b'"labels":{"a":"%b"}'):
             yield Shape(f"{name} in {place.decode()}", with_tail(b"," + place % raw), Fault.INVALID_UTF8)
     yield Shape("gzip", gzip.compress(with_fields(), mtime=0), Fault.INVALID_UTF8)
@@ -161,8 +257,13 @@ def bad_json() -> Iterator[Shape]:
     yield Shape("UTF-16 without its mark", with_fields().decode().encode("utf-16-le"), Fault.NOT_JSON)
     yield Shape("a Confluent schema header", b"\0\0\0\0\7" + whole, Fault.NOT_JSON)
     yield Shape("plain text", b"Nov 24 09:51:28 host app[1]: started", Fault.NOT_JSON)
-    for name, tail in (("a bracket", b"}"), ("a comma", b","), ("a second event", whole), ("a null byte", b"\0"),
-                       ("a byte order mark", b"\xef\xbb\xbf")):
+    for name, tail in (
+        ("a bracket", b"}"),
+        ("a comma", b","),
+        ("a second event", whole),
+        ("a null byte", b"\0"),
+        ("a byte order mark", b"\xef\xbb\xbf"),
+    ):
         yield Shape(f"{name} after the event", whole + tail, Fault.NOT_JSON)
     for value in NO_JSON_VALUES:
         for place in (b'"data":%b', b'"labels":{"a":%b}', b'"metadata":{"correlation_id":%b}'):
@@ -208,8 +309,23 @@ def bad_words() -> Iterator[Shape]:
     yield Shape("the later null counts", with_tail(b',"type":null'), Fault.UNKNOWN_TYPE)
     for name in ("", "Log", "LOG", "logs", "log ", " log", "metrics", "event", "lo\0", "lög", "warn", "x" * 300):
         yield Shape(f"type {name[:20]!r}", with_fields(type=name), Fault.UNKNOWN_TYPE)
-    for name in ("", "information", "inf", "info ", "trace", "err", "notice", "0", "ınfo", "ｉnfo", "warnıng",
-                 "\u212ainfo", "criticals", "in\0o", "x" * 300):
+    for name in (
+        "",
+        "information",
+        "inf",
+        "info ",
+        "trace",
+        "err",
+        "notice",
+        "0",
+        "ınfo",
+        "ｉnfo",
+        "warnıng",
+        "\u212ainfo",
+        "criticals",
+        "in\0o",
+        "x" * 300,
+    ):
         yield Shape(f"level {name[:20]!r}", with_fields(level=name), Fault.UNKNOWN_LEVEL)
 
 

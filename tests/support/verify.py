@@ -24,8 +24,15 @@ class Copies(NamedTuple):
 
 def read_topics(bootstrap: str, topics: tuple[str, ...] = TYPED, own_service: str = "realtime-data-pipeline") -> Copies:
     """Every record of the typed topics, from their beginnings to the ends of now."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "verify", "enable.auto.commit": False,
-                         "auto.offset.reset": "earliest", "log_level": 0})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "verify",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "log_level": 0,
+        }
+    )
     by_id: Counter[str] = Counter()
     own = 0
     try:
@@ -71,7 +78,7 @@ def redis_problems(client: redis.Redis, events: list[Made], started_s_ago: float
     """What Redis lacks of these events: values, TTLs, index members. Empty is good; at most twenty are named."""
     problems: list[str] = []
     for begin in range(0, len(events), PIPELINE):
-        part = events[begin:begin + PIPELINE]
+        part = events[begin : begin + PIPELINE]
         pipe = client.pipeline(transaction=False)
         asked = []
         for made in part:

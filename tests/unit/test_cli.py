@@ -72,9 +72,7 @@ def test_words_that_are_not_understood_exit_2(words: list[str]) -> None:
     assert exit_code_of(*words) == EXIT_USAGE
 
 
-def test_a_bad_config_exits_78_with_every_problem_on_stderr(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bad_config_exits_78_with_every_problem_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("kafka: {grup_id: x}\npipeline: {batch_events_max: many}\n")
     assert exit_code_of("run", "-c", str(path)) == EXIT_CONFIG

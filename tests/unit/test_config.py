@@ -92,9 +92,16 @@ def test_every_problem_is_named_at_once_with_its_path() -> None:
         rules: [{name: a, action: drop}, {name: b, action: dropp, match: {typs: [log]}}, {action: keep}]
     """
     assert set(paths_of(text)) == {
-        "kaffka", "kafka.grup_id", "kafka.brokers", "kafka.topics.logs", "storage.types[1]",
-        "pipeline.batch_events_max", "pipeline.dead_letter.max_ratio",
-        "rules[1].action", "rules[1].match.typs", "rules[2].name",
+        "kaffka",
+        "kafka.grup_id",
+        "kafka.brokers",
+        "kafka.topics.logs",
+        "storage.types[1]",
+        "pipeline.batch_events_max",
+        "pipeline.dead_letter.max_ratio",
+        "rules[1].action",
+        "rules[1].match.typs",
+        "rules[2].name",
     }
 
 

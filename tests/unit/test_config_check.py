@@ -31,9 +31,15 @@ def test_every_problem_of_sense_is_named_at_once() -> None:
         rules: [{name: a, action: copy}, {name: a, action: sample}]
     """
     assert set(paths_of(text)) == {
-        "kafka.brokers", "kafka.input_topics", "kafka.consumer_options.enable.auto.commit", "redis.url",
-        "pipeline.batch_events_max", "pipeline.dead_letter.max_ratio",
-        "rules[0].topics", "rules[1].name", "rules[1].rate",
+        "kafka.brokers",
+        "kafka.input_topics",
+        "kafka.consumer_options.enable.auto.commit",
+        "redis.url",
+        "pipeline.batch_events_max",
+        "pipeline.dead_letter.max_ratio",
+        "rules[0].topics",
+        "rules[1].name",
+        "rules[1].rate",
     }
 
 
@@ -179,8 +185,12 @@ def test_dead_letters_have_a_topic_of_their_own() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "redis://:secret@localhost:6379", "redis://name:secret@localhost", "rediss://:se/cret@localhost",
-        "redis://:s@cret@localhost/0", "redis://localhost/0?password=secret", "unix://:secret@/run/redis.sock",
+        "redis://:secret@localhost:6379",
+        "redis://name:secret@localhost",
+        "rediss://:se/cret@localhost",
+        "redis://:s@cret@localhost/0",
+        "redis://localhost/0?password=secret",
+        "unix://:secret@/run/redis.sock",
         "http://:secret@localhost",
     ],
 )
@@ -206,7 +216,10 @@ def test_a_url_that_is_not_of_redis_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "redis://localhost:6379/0", "rediss://10.0.0.1:6380/2", "unix:///run/redis/redis.sock", "redis://[::1]:6379",
+        "redis://localhost:6379/0",
+        "rediss://10.0.0.1:6380/2",
+        "unix:///run/redis/redis.sock",
+        "redis://[::1]:6379",
         "redis://redis-cluster-ip.example.org:6379/0",
     ],
 )
@@ -268,7 +281,10 @@ def test_a_rule_that_can_not_work_is_refused(rest: str, path: str) -> None:
 @pytest.mark.parametrize(
     "rest",
     [
-        "action: drop", "action: no_store", "action: sample, rate: 0", "action: sample, rate: 1",
+        "action: drop",
+        "action: no_store",
+        "action: sample, rate: 0",
+        "action: sample, rate: 1",
         "action: route, topics: [a, observability.logs]",
         "action: drop, match: {types: [error], levels: [WARN, Critical]}",
     ],

@@ -54,7 +54,8 @@ def test_the_file_is_read_alike_in_every_environment(text: str) -> None:
 def test_every_key_has_a_comment_beside_or_above_it(text: str, written: list[tuple[str, int]]) -> None:
     lines = text.splitlines()
     bare = [
-        path for path, line in written
+        path
+        for path, line in written
         if "#" not in lines[line] and not (line and lines[line - 1].lstrip().startswith("#"))
     ]
     assert bare == []

@@ -63,8 +63,16 @@ class World:
         self.ledger.assign("in", 0, 0)
         settings = {"batch_events_max": 100, "in_flight_events_max": 1000, "held_bytes_max": 1 << 30} | limits
         table = RouteTable((), **table_arguments(Config()))
-        self.engine = Engine(Limits(**settings), table, IndexCache(), self.ledger, self.books, Counters(), lambda: 0.0,
-                             logging.getLogger("test"))
+        self.engine = Engine(
+            Limits(**settings),
+            table,
+            IndexCache(),
+            self.ledger,
+            self.books,
+            Counters(),
+            lambda: 0.0,
+            logging.getLogger("test"),
+        )
         self.kafka.on_done, self.redis.on_done = self.engine.kafka_done, self.engine.redis_done
         self.engine.connect(source, self.kafka, self.redis)
 
@@ -170,8 +178,14 @@ def test_what_was_revoked_is_abandoned_and_its_late_results_count_for_nothing():
         world.kafka.release()
         world.redis.release()
         assert world.ledger.take_storable() == []
-        assert world.books.as_dict()["in"] == {"received": 50, "delivered": 0, "dropped": 0, "dead_lettered": 0,
-                                               "abandoned": 50, "in_flight": 0}
+        assert world.books.as_dict()["in"] == {
+            "received": 50,
+            "delivered": 0,
+            "dropped": 0,
+            "dead_lettered": 0,
+            "abandoned": 50,
+            "in_flight": 0,
+        }
 
     asyncio.run(work())
 

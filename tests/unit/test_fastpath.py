@@ -6,8 +6,14 @@ from ingestd._fastpath import Batch, IndexCache, process_batch
 from ingestd.model import Fault, PartitionBy, Verdict
 from tests.support.fastpath import CORRELATION_HEADERS, compiled, event, outcome, record, rule, run_records, table
 
-TYPED = {"log": "observability.logs", "metric": "observability.metrics", "alert": "observability.alerts",
-         "trace": "observability.traces", "health": "observability.health", "error": "observability.logs"}
+TYPED = {
+    "log": "observability.logs",
+    "metric": "observability.metrics",
+    "alert": "observability.alerts",
+    "trace": "observability.traces",
+    "health": "observability.health",
+    "error": "observability.logs",
+}
 
 
 # Routing
@@ -43,14 +49,21 @@ def test_headers_are_asked_for_only_where_the_record_has_some():
     assert [send[3] for send in run_records([with_headers, without, bad], table()).sends()] == [1, 0, 3]
 
 
-@pytest.mark.parametrize(("partition_by", "keys"), [
-    (PartitionBy.TRACE, [b"t", b"t", b"c", None]),
-    (PartitionBy.CORRELATION, [b"c", b"t", b"c", None]),
-    (PartitionBy.NONE, [None] * 4),
-])
+@pytest.mark.parametrize(
+    ("partition_by", "keys"),
+    [
+        (PartitionBy.TRACE, [b"t", b"t", b"c", None]),
+        (PartitionBy.CORRELATION, [b"c", b"t", b"c", None]),
+        (PartitionBy.NONE, [None] * 4),
+    ],
+)
 def test_the_partition_key_falls_back_to_the_other_id(partition_by: PartitionBy, keys: list[bytes | None]):
-    events = [event(trace_id="t", correlation_id="c"), event(trace_id="t", correlation_id=""),
-              event(trace_id=None, correlation_id="c"), event()]
+    events = [
+        event(trace_id="t", correlation_id="c"),
+        event(trace_id="t", correlation_id=""),
+        event(trace_id=None, correlation_id="c"),
+        event(),
+    ]
     assert [outcome(value, partition_by=partition_by).key for value in events] == keys
 
 
@@ -121,7 +134,7 @@ def test_what_sampling_keeps_goes_on_to_the_next_rule():
 def test_sampling_decides_by_trace_then_correlation_then_id(place: str):
     high, low = "f" * 32, "0" * 32
     fields = {name: low for name in ("id", "correlation_id", "trace_id")}
-    below = list(fields)[list(fields).index(place) + 1:]
+    below = list(fields)[list(fields).index(place) + 1 :]
     value = event(**fields | {place: high} | {name: "" for name in below})
     assert outcome(value, rule("sample", rate=0.01)).verdict == Verdict.ROUTED
     value[place] = low
@@ -144,33 +157,36 @@ def test_an_event_may_go_to_thirty_two_topics():
 # What rules match
 
 
-@pytest.mark.parametrize(("match", "fields", "expected"), [
-    ({"types": ["error"]}, {}, True),
-    ({"types": ["metric", "trace"]}, {}, False),
-    ({"levels": ["INFO"]}, {}, True),
-    ({"levels": ["warn"]}, {"level": "WARNING"}, True),
-    ({"levels": ["fatal"]}, {"level": "error"}, False),
-    ({"services": ["a", "b"]}, {"service": "b"}, True),
-    ({"services": ["a"]}, {"service": "A"}, False),
-    ({"services": ["a"]}, {}, False),
-    ({"services": ["a"]}, {"service": None}, False),
-    ({"services": [""]}, {"service": ""}, True),
-    ({"services": ["é😀"]}, {"service": "é😀"}, True),
-    ({"components": ["a"]}, {"component": "a"}, True),
-    ({"components": ["a"]}, {"service": "a"}, False),
-    ({"services": ["a"], "components": ["b"]}, {"service": "a", "component": "c"}, False),
-    ({"correlation_ids": ["c"]}, {"correlation_id": "c"}, True),
-    ({"correlation_ids": ["c"]}, {"metadata": {"correlation_id": "c"}}, True),
-    ({"correlation_ids": ["c"]}, {}, False),
-    ({"labels": {"env": ["a", "b"]}}, {"labels": {"env": "b", "zone": "1"}}, True),
-    ({"labels": {"env": ["a"], "zone": ["1"]}}, {"labels": {"env": "a"}}, False),
-    ({"labels": {"env": ["a"], "zone": ["1"]}}, {"labels": {"env": "a", "zone": "1"}}, True),
-    ({"labels": {"env": ["1"]}}, {"labels": {"env": 1}}, False),
-    ({"labels": {"env": ["a"]}}, {"labels": {"env": ["a"]}}, False),
-    ({"labels": {"env": ["a"]}}, {"labels": None}, False),
-    ({"labels": {"env": ["a"]}}, {"metadata": {"env": "a"}}, False),
-    ({"types": ["log"], "levels": ["info"], "labels": {"env": ["a"]}}, {"labels": {"env": "a"}}, True),
-])
+@pytest.mark.parametrize(
+    ("match", "fields", "expected"),
+    [
+        ({"types": ["error"]}, {}, True),
+        ({"types": ["metric", "trace"]}, {}, False),
+        ({"levels": ["INFO"]}, {}, True),
+        ({"levels": ["warn"]}, {"level": "WARNING"}, True),
+        ({"levels": ["fatal"]}, {"level": "error"}, False),
+        ({"services": ["a", "b"]}, {"service": "b"}, True),
+        ({"services": ["a"]}, {"service": "A"}, False),
+        ({"services": ["a"]}, {}, False),
+        ({"services": ["a"]}, {"service": None}, False),
+        ({"services": [""]}, {"service": ""}, True),
+        ({"services": ["é😀"]}, {"service": "é😀"}, True),
+        ({"components": ["a"]}, {"component": "a"}, True),
+        ({"components": ["a"]}, {"service": "a"}, False),
+        ({"services": ["a"], "components": ["b"]}, {"service": "a", "component": "c"}, False),
+        ({"correlation_ids": ["c"]}, {"correlation_id": "c"}, True),
+        ({"correlation_ids": ["c"]}, {"metadata": {"correlation_id": "c"}}, True),
+        ({"correlation_ids": ["c"]}, {}, False),
+        ({"labels": {"env": ["a", "b"]}}, {"labels": {"env": "b", "zone": "1"}}, True),
+        ({"labels": {"env": ["a"], "zone": ["1"]}}, {"labels": {"env": "a"}}, False),
+        ({"labels": {"env": ["a"], "zone": ["1"]}}, {"labels": {"env": "a", "zone": "1"}}, True),
+        ({"labels": {"env": ["1"]}}, {"labels": {"env": 1}}, False),
+        ({"labels": {"env": ["a"]}}, {"labels": {"env": ["a"]}}, False),
+        ({"labels": {"env": ["a"]}}, {"labels": None}, False),
+        ({"labels": {"env": ["a"]}}, {"metadata": {"env": "a"}}, False),
+        ({"types": ["log"], "levels": ["info"], "labels": {"env": ["a"]}}, {"labels": {"env": "a"}}, True),
+    ],
+)
 def test_a_rule_matches_with_and_between_and_or_within(match: dict, fields: dict, expected: bool):
     found = outcome(event(**fields), rule("drop", **match))
     assert (found.verdict == Verdict.DROPPED) is expected
@@ -185,23 +201,28 @@ def test_a_rule_sees_the_correlation_that_a_header_brings():
 
 
 EVERYWHERE = {
-    "correlation_id": "field", "metadata": {"correlation_id": "metadata"}, "labels": {"correlation_id": "labels"},
+    "correlation_id": "field",
+    "metadata": {"correlation_id": "metadata"},
+    "labels": {"correlation_id": "labels"},
 }
 BOTH_HEADERS = [("correlation_id", b"second"), ("X-Correlation-ID", b"first")]
 
 
-@pytest.mark.parametrize(("fields", "headers", "expected"), [
-    (EVERYWHERE, BOTH_HEADERS, "field"),
-    (EVERYWHERE | {"correlation_id": ""}, BOTH_HEADERS, "first"),
-    (EVERYWHERE | {"correlation_id": None}, BOTH_HEADERS[:1], "second"),
-    (EVERYWHERE | {"correlation_id": None}, [("X-Correlation-ID", b""), *BOTH_HEADERS[:1]], "second"),
-    (EVERYWHERE | {"correlation_id": None}, [("X-Correlation-ID", b"\xff"), *BOTH_HEADERS[:1]], "second"),
-    (EVERYWHERE | {"correlation_id": None}, [("x-correlation-id", b"first")], "metadata"),
-    (EVERYWHERE | {"correlation_id": None}, None, "metadata"),
-    (EVERYWHERE | {"correlation_id": None, "metadata": {"correlation_id": ""}}, None, "labels"),
-    (EVERYWHERE | {"correlation_id": None, "metadata": {"correlation_id": 5}}, None, "labels"),
-    (EVERYWHERE | {"correlation_id": None, "metadata": None}, [("other", b"x")], "labels"),
-])
+@pytest.mark.parametrize(
+    ("fields", "headers", "expected"),
+    [
+        (EVERYWHERE, BOTH_HEADERS, "field"),
+        (EVERYWHERE | {"correlation_id": ""}, BOTH_HEADERS, "first"),
+        (EVERYWHERE | {"correlation_id": None}, BOTH_HEADERS[:1], "second"),
+        (EVERYWHERE | {"correlation_id": None}, [("X-Correlation-ID", b""), *BOTH_HEADERS[:1]], "second"),
+        (EVERYWHERE | {"correlation_id": None}, [("X-Correlation-ID", b"\xff"), *BOTH_HEADERS[:1]], "second"),
+        (EVERYWHERE | {"correlation_id": None}, [("x-correlation-id", b"first")], "metadata"),
+        (EVERYWHERE | {"correlation_id": None}, None, "metadata"),
+        (EVERYWHERE | {"correlation_id": None, "metadata": {"correlation_id": ""}}, None, "labels"),
+        (EVERYWHERE | {"correlation_id": None, "metadata": {"correlation_id": 5}}, None, "labels"),
+        (EVERYWHERE | {"correlation_id": None, "metadata": None}, [("other", b"x")], "labels"),
+    ],
+)
 @pytest.mark.parametrize("labels_are_read", [False, True])
 def test_the_first_correlation_that_is_there_wins(fields: dict, headers: list, expected: str, labels_are_read: bool):
     rules = [rule("drop", labels={"env": ["no"]})] if labels_are_read else []
@@ -219,9 +240,13 @@ def test_without_any_correlation_there_is_no_index_of_it():
 
 def test_spans_count_what_came_and_how_it_ended():
     rules, _ = compiled([rule("drop", types=["metric"])])
-    rows = [record(event(), 10, partition=0, timestamp_ms=111), record(b"", 5, partition=1),
-            record(event(type="metric"), 12, partition=0), record(event(), 6, partition=1),
-            record(b"", 19, partition=0)]
+    rows = [
+        record(event(), 10, partition=0, timestamp_ms=111),
+        record(b"", 5, partition=1),
+        record(event(type="metric"), 12, partition=0),
+        record(event(), 6, partition=1),
+        record(b"", 19, partition=0),
+    ]
     first, second = run_records(rows, table(rules)).spans()
     assert (first.partition, first.first_offset, first.last_offset, first.first_timestamp_ms) == (0, 10, 19, 111)
     assert (first.received_count, first.dropped_count, first.dead_count) == (3, 1, 1)

@@ -15,22 +15,32 @@ DAY_S, WEEK_S, QUARTER_S, MARGIN_S = 86400, 604800, 7776000, 3600
 # Keys
 
 
-@pytest.mark.parametrize(("fields", "class_key", "ttl_s"), [
-    *[({"level": level}, f"logs:{level}:e1", DAY_S) for level in LEVEL_NAMES[:3]],
-    *[({"level": level}, f"logs:{level}:e1", WEEK_S) for level in ("error", "fatal")],
-    ({"type": "error", "level": "CRITICAL"}, "logs:fatal:e1", WEEK_S),
-    ({"type": "alert"}, "alert_events:e1", QUARTER_S),
-    ({"type": "trace", "trace_id": "t", "span_id": "s"}, "traces:t:s", WEEK_S),
-])
+@pytest.mark.parametrize(
+    ("fields", "class_key", "ttl_s"),
+    [
+        *[({"level": level}, f"logs:{level}:e1", DAY_S) for level in LEVEL_NAMES[:3]],
+        *[({"level": level}, f"logs:{level}:e1", WEEK_S) for level in ("error", "fatal")],
+        ({"type": "error", "level": "CRITICAL"}, "logs:fatal:e1", WEEK_S),
+        ({"type": "alert"}, "alert_events:e1", QUARTER_S),
+        ({"type": "trace", "trace_id": "t", "span_id": "s"}, "traces:t:s", WEEK_S),
+    ],
+)
 def test_an_event_has_a_key_of_its_type_and_one_of_its_class(fields: dict, class_key: str, ttl_s: int):
     type_name = fields.get("type", "log").replace("error", "log")
     assert outcome(event(**fields)).keys == {f"events:{type_name}:e1": DAY_S, class_key: ttl_s}
 
 
-@pytest.mark.parametrize("fields", [
-    {"type": "metric"}, {"type": "health"}, {"type": "trace"}, {"type": "trace", "trace_id": "t"},
-    {"type": "trace", "span_id": "s"}, {"type": "trace", "trace_id": "t", "span_id": ""},
-])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "metric"},
+        {"type": "health"},
+        {"type": "trace"},
+        {"type": "trace", "trace_id": "t"},
+        {"type": "trace", "span_id": "s"},
+        {"type": "trace", "trace_id": "t", "span_id": ""},
+    ],
+)
 def test_other_events_have_the_key_of_their_type_alone(fields: dict):
     assert outcome(event(**fields)).keys == {f"events:{fields['type']}:e1": DAY_S}
 
@@ -47,10 +57,17 @@ def test_key_parts_stand_as_they_are():
     assert set(found.keys) == {"events:trace:a:b", "traces:::{x} y"}
 
 
-@pytest.mark.parametrize(("fields", "ttl_s"), [
-    ({}, DAY_S), ({"level": "error"}, WEEK_S), ({"type": "alert"}, QUARTER_S), ({"type": "metric"}, DAY_S),
-    ({"type": "trace", "trace_id": "t", "span_id": "s"}, WEEK_S), ({"type": "trace", "trace_id": "t"}, DAY_S),
-])
+@pytest.mark.parametrize(
+    ("fields", "ttl_s"),
+    [
+        ({}, DAY_S),
+        ({"level": "error"}, WEEK_S),
+        ({"type": "alert"}, QUARTER_S),
+        ({"type": "metric"}, DAY_S),
+        ({"type": "trace", "trace_id": "t", "span_id": "s"}, WEEK_S),
+        ({"type": "trace", "trace_id": "t"}, DAY_S),
+    ],
+)
 def test_the_compact_layout_writes_an_event_once_with_its_longest_ttl(fields: dict, ttl_s: int):
     found = outcome(event(correlation_id="c", **fields), compact=True)
     key = f"events:{fields.get('type', 'log')}:e1"
@@ -61,17 +78,20 @@ def test_the_compact_layout_writes_an_event_once_with_its_longest_ttl(fields: di
 # Index entries
 
 
-@pytest.mark.parametrize(("fields", "settings", "members"), [
-    ({}, {}, ["events:log:e1"]),
-    ({}, {"logs_ttl_s": DAY_S + 1}, ["logs:info:e1"]),
-    ({}, {"logs_ttl_s": DAY_S - 1}, ["events:log:e1"]),
-    ({"level": "error"}, {}, ["logs:error:e1"]),
-    ({"type": "metric"}, {}, ["events:metric:e1"]),
-    ({"type": "alert"}, {}, ["alert_events:e1"]),
-    ({"type": "trace", "trace_id": "t", "span_id": "s"}, {}, ["traces:t:s", "events:trace:e1"]),
-    ({"type": "trace", "trace_id": "t", "span_id": "s"}, {"traces_ttl_s": DAY_S}, ["events:trace:e1"]),
-    ({"type": "trace", "trace_id": "t"}, {}, ["events:trace:e1"]),
-])
+@pytest.mark.parametrize(
+    ("fields", "settings", "members"),
+    [
+        ({}, {}, ["events:log:e1"]),
+        ({}, {"logs_ttl_s": DAY_S + 1}, ["logs:info:e1"]),
+        ({}, {"logs_ttl_s": DAY_S - 1}, ["events:log:e1"]),
+        ({"level": "error"}, {}, ["logs:error:e1"]),
+        ({"type": "metric"}, {}, ["events:metric:e1"]),
+        ({"type": "alert"}, {}, ["alert_events:e1"]),
+        ({"type": "trace", "trace_id": "t", "span_id": "s"}, {}, ["traces:t:s", "events:trace:e1"]),
+        ({"type": "trace", "trace_id": "t", "span_id": "s"}, {"traces_ttl_s": DAY_S}, ["events:trace:e1"]),
+        ({"type": "trace", "trace_id": "t"}, {}, ["events:trace:e1"]),
+    ],
+)
 def test_the_member_is_the_longest_lived_key_and_of_a_trace_the_event_too(fields: dict, settings: dict, members: list):
     found = outcome(event(correlation_id="c", **fields), **settings)
     assert found.indexes["correlation_index:c"] == members
@@ -87,13 +107,20 @@ def test_an_index_that_is_off_is_not_written():
     assert list(outcome(value, index_trace=False).indexes) == ["correlation_index:c"]
 
 
-@pytest.mark.parametrize(("time", "score_ms"), [
-    ("2026-11-24T09:51:28.123999999Z", 1795513888123), ("2026-11-24T15:21:28+05:30", 1795513888000),
-    ("1969-12-31T23:59:59.9999Z", -1), ("2016-12-31T23:59:60Z", 1483228800000),
-    ("0000-03-01T00:00:00Z", -62162035200000), (None, TIMESTAMP_MS),
-    ("0001-01-01T00:00:00Z", TIMESTAMP_MS), ("0001-01-01T05:30:00+05:30", TIMESTAMP_MS),
-    ("0001-01-01T00:00:00.001Z", -62135596799999),
-])
+@pytest.mark.parametrize(
+    ("time", "score_ms"),
+    [
+        ("2026-11-24T09:51:28.123999999Z", 1795513888123),
+        ("2026-11-24T15:21:28+05:30", 1795513888000),
+        ("1969-12-31T23:59:59.9999Z", -1),
+        ("2016-12-31T23:59:60Z", 1483228800000),
+        ("0000-03-01T00:00:00Z", -62162035200000),
+        (None, TIMESTAMP_MS),
+        ("0001-01-01T00:00:00Z", TIMESTAMP_MS),
+        ("0001-01-01T05:30:00+05:30", TIMESTAMP_MS),
+        ("0001-01-01T00:00:00.001Z", -62135596799999),
+    ],
+)
 def test_the_score_is_the_events_time_or_else_the_records(time: str | None, score_ms: int):
     assert outcome(event(correlation_id="c", timestamp=time)).scores == [score_ms]
 
@@ -119,16 +146,13 @@ class Indexer:
         return [command[2:] for command in named(commands(batch.resp()), b"EXPIRE")]
 
 
-LOG_INDEX_S = DAY_S + MARGIN_S
-
-
-def test_the_ttl_of_an_index_is_set_once_and_again_after_a_quarter_of_it():
+def test_the_ttl_of_an_index_is_set_once_and_again_when_its_margin_is_used_up():
     indexer = Indexer()
     assert indexer.expires(NOW_S, correlation_id="c") == [(b"90000",)]
     assert indexer.expires(NOW_S, correlation_id="c") == []
-    assert indexer.expires(NOW_S + LOG_INDEX_S // 4 - 1, correlation_id="c") == []
-    assert indexer.expires(NOW_S + LOG_INDEX_S // 4, correlation_id="c") == [(b"90000",)]
-    assert indexer.expires(NOW_S + LOG_INDEX_S // 4 + 1, correlation_id="c") == []
+    assert indexer.expires(NOW_S + MARGIN_S - 1, correlation_id="c") == []
+    assert indexer.expires(NOW_S + MARGIN_S, correlation_id="c") == [(b"90000",)]
+    assert indexer.expires(NOW_S + MARGIN_S + 1, correlation_id="c") == []
 
 
 def test_a_longer_lived_event_lengthens_the_ttl_at_once_and_a_shorter_lived_one_keeps_it():
@@ -136,7 +160,7 @@ def test_a_longer_lived_event_lengthens_the_ttl_at_once_and_a_shorter_lived_one_
     assert indexer.expires(NOW_S, correlation_id="c") == [(b"90000",)]
     assert indexer.expires(NOW_S + 1, correlation_id="c", level="error") == [(b"608400",)]
     assert indexer.expires(NOW_S + 2, correlation_id="c") == []
-    assert indexer.expires(NOW_S + 1 + 608400 // 4, correlation_id="c") == [(b"608400",)]
+    assert indexer.expires(NOW_S + 1 + MARGIN_S, correlation_id="c") == [(b"608400",)]
 
 
 def test_a_trace_index_and_a_correlation_index_of_one_name_are_two():
@@ -182,16 +206,24 @@ def test_an_index_that_may_have_ended_meanwhile_gets_a_ttl_again_whatever_event_
     # GT does nothing for a key without a TTL, and that is what ZADD makes of a key that ended.
     indexer = Indexer(compares_ttls=True)
     indexer.expires(NOW_S, correlation_id="c")
-    assert indexer.expires(NOW_S + LOG_INDEX_S + 1, correlation_id="c", level="error") == [
-        (b"608400", b"NX"), (b"608400", b"GT")
+    assert indexer.expires(NOW_S + DAY_S + MARGIN_S + 1, correlation_id="c", level="error") == [
+        (b"608400", b"NX"),
+        (b"608400", b"GT"),
     ]
 
 
 @pytest.mark.parametrize("compares_ttls", [False, True])
-@pytest.mark.parametrize(("one", "other"), [
-    ("abcdefg", "abcdefg\x07"), ("abc", "abc\0\0\0\0\3"), ("12345678", "12345678\0"), ("", "\0"), ("a", "a\0"),
-    ("same as 8", "same as 8\0\0\0\0\0\0\1"),
-])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("abcdefg", "abcdefg\x07"),
+        ("abc", "abc\0\0\0\0\3"),
+        ("12345678", "12345678\0"),
+        ("", "\0"),
+        ("a", "a\0"),
+        ("same as 8", "same as 8\0\0\0\0\0\0\1"),
+    ],
+)
 def test_keys_that_differ_in_their_end_are_never_taken_for_one(one: str, other: str, compares_ttls: bool):
     keys = [f"correlation_index:{name}".encode() for name in (one, other)]
     assert hash_key(keys[0]) != hash_key(keys[1])
@@ -238,7 +270,7 @@ def test_an_index_without_a_limit_is_never_trimmed():
 
 def test_indexes_that_push_each_other_out_are_trimmed_all_the_same():
     names = tuple(itertools.islice(same_slot(b"correlation_index:", 8), 2))
-    assert trims(160, 2000, slot_count=8, names=names) in range(100, 300)      # 200 in the mean: one in ten
+    assert trims(160, 2000, slot_count=8, names=names) in range(100, 300)  # 200 in the mean: one in ten
 
 
 # After a reconnect

@@ -24,7 +24,7 @@ from ingestd.kafka_options import (
 
 # No broker listens there, and none is needed: librdkafka checks its options before it dials.
 NOWHERE = "127.0.0.1:1"
-CONF_UNKNOWN = -2                 # RD_KAFKA_CONF_UNKNOWN
+CONF_UNKNOWN = -2  # RD_KAFKA_CONF_UNKNOWN
 
 
 def config_of(text: str) -> Config:

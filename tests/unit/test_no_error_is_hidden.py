@@ -26,9 +26,26 @@ def test_an_error_in_a_callback_fails_the_test_on_either_loop(tmp_path: Path, fa
     path = tmp_path / "test_with_an_error.py"
     path.write_text(TEST.format(factory=factory))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.conftest", "-c", "/dev/null",
-         "--rootdir", str(tmp_path), str(path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "tests.conftest",
+            "-c",
+            "/dev/null",
+            "--rootdir",
+            str(tmp_path),
+            str(path),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "errors that nobody looked at" in done.stdout and "ZeroDivisionError" in done.stdout

@@ -7,8 +7,19 @@ import pytest
 from ingestd._fastpath import ReplyReader
 from ingestd.errors import RedisProtocolError
 
-REPLIES = (b"+OK\r\n", b":1\r\n", b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", b":0\r\n",
-           b":12345\r\n", b"+OK\r\n", b"-ERR caf\xc3\xa9 \xff\r\n", b":7\r\n", b"+QUEUED\r\n", b":-3\r\n", b"+OK\r\n")
+REPLIES = (
+    b"+OK\r\n",
+    b":1\r\n",
+    b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+    b":0\r\n",
+    b":12345\r\n",
+    b"+OK\r\n",
+    b"-ERR caf\xc3\xa9 \xff\r\n",
+    b":7\r\n",
+    b"+QUEUED\r\n",
+    b":-3\r\n",
+    b"+OK\r\n",
+)
 ERRORS = [(2, "OOM command not allowed when used memory > 'maxmemory'."), (6, "ERR café \ufffd")]
 WANTED = (1, 4, 6, 9)
 INTEGERS = [(1, 1), (4, 12345), (9, -3)]
@@ -40,14 +51,14 @@ def test_a_cut_at_any_byte_changes_nothing(cut: int):
 
 
 def test_bytes_that_come_one_at_a_time_change_nothing():
-    reader = reader_of(*(STREAM[i:i + 1] for i in range(len(STREAM))), wanted=WANTED)
+    reader = reader_of(*(STREAM[i : i + 1] for i in range(len(STREAM))), wanted=WANTED)
     assert (reader.reply_count, reader.errors, reader.integers) == (len(REPLIES), ERRORS, INTEGERS)
 
 
 @pytest.mark.parametrize("cut", range(len(STREAM)))
 def test_a_reply_counts_only_when_its_last_byte_is_there(cut: int):
     assert reader_of(STREAM[:cut]).reply_count == sum(
-        1 for i in range(len(REPLIES)) if len(b"".join(REPLIES[:i + 1])) <= cut
+        1 for i in range(len(REPLIES)) if len(b"".join(REPLIES[: i + 1])) <= cut
     )
 
 
@@ -61,7 +72,7 @@ def test_random_replies_cut_at_random_places_are_all_counted(seed: int):
         reader.want(reply_index)
     while at < len(stream):
         size = chance.choice((1, 3, 4, 5, 100, 4096, 65536, 200_000))
-        reader.feed(stream[at:at + size])
+        reader.feed(stream[at : at + size])
         at += size
     assert reader.reply_count == len(replies)
     assert [i for i, _ in reader.errors] == [i for i, reply in enumerate(replies) if reply[:1] == b"-"]
@@ -71,7 +82,7 @@ def test_random_replies_cut_at_random_places_are_all_counted(seed: int):
 def test_what_a_socket_writes_into_the_free_space_is_read():
     reader = ReplyReader()
     for part in (STREAM[:30], STREAM[30:]):
-        reader.free_space()[:len(part)] = part
+        reader.free_space()[: len(part)] = part
         reader.received(len(part))
     assert reader.reply_count == len(REPLIES) and len(reader.free_space()) == 65536
 
@@ -92,11 +103,24 @@ def test_a_new_connection_forgets_half_a_reply_and_what_was_wanted():
 
 
 # Not one of our commands answers so: replies and commands are out of step, and every later count would be wrong.
-@pytest.mark.parametrize("reply", [
-    b"$-1\r\n", b"$2\r\nhi\r\n", b"*0\r\n", b"*2\r\n:1\r\n:2\r\n", b"_\r\n\r\n", b"#t\r\n", b">2\r\n+a\r\n",
-    b"%1\r\n+a\r\n", b"HTTP/1.1 400 Bad Request\r\n",
-    b"\x15\x03\x01\x00\x02\x02\n", b"\r\n\r\n", b"\n\n\n\n", b"\0\0\0\n",
-])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"$-1\r\n",
+        b"$2\r\nhi\r\n",
+        b"*0\r\n",
+        b"*2\r\n:1\r\n:2\r\n",
+        b"_\r\n\r\n",
+        b"#t\r\n",
+        b">2\r\n+a\r\n",
+        b"%1\r\n+a\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n",
+        b"\x15\x03\x01\x00\x02\x02\n",
+        b"\r\n\r\n",
+        b"\n\n\n\n",
+        b"\0\0\0\n",
+    ],
+)
 def test_a_reply_of_another_kind_is_an_error_of_the_protocol(reply: bytes):
     reader = ReplyReader()
     reader.feed(b"+OK\r\n")

@@ -24,8 +24,10 @@ def test_set_with_its_seconds():
 
 
 def test_an_events_commands_stand_one_behind_the_other():
-    value = (b'{"type":"log","level":"ERROR","id":"a","correlation_id":"c","trace_id":"t",'
-             b'"timestamp":"2026-11-24T09:51:28.123Z"}')
+    value = (
+        b'{"type":"log","level":"ERROR","id":"a","correlation_id":"c","trace_id":"t",'
+        b'"timestamp":"2026-11-24T09:51:28.123Z"}'
+    )
     size = b"%d" % len(value)
     assert resp_of(value, index_members_max=1) == (
         b"*5\r\n$3\r\nSET\r\n$12\r\nevents:log:a\r\n$" + size + b"\r\n" + value + b"\r\n$2\r\nEX\r\n$5\r\n86400\r\n"
@@ -42,18 +44,24 @@ def test_an_events_commands_stand_one_behind_the_other():
 def test_zadd_of_a_trace_names_its_two_members():
     value = b'{"type":"trace","level":"info","id":"a","trace_id":"t","span_id":"s","timestamp":"1970-01-01T00:00:01Z"}'
     found = resp_of(value)
-    assert found[found.index(b"*6"):found.index(b"*3")] == (
+    assert found[found.index(b"*6") : found.index(b"*3")] == (
         b"*6\r\n$4\r\nZADD\r\n$13\r\ntrace_index:t\r\n"
         b"$4\r\n1000\r\n$10\r\ntraces:t:s\r\n$4\r\n1000\r\n$14\r\nevents:trace:a\r\n"
     )
     assert named(commands(found), b"SET")[1][1] == b"traces:t:s"
 
 
-@pytest.mark.parametrize(("condition", "expected"), [
-    ("unknown", b"*4\r\n$6\r\nEXPIRE\r\n$13\r\ntrace_index:t\r\n$5\r\n90000\r\n$2\r\nNX\r\n"
-                b"*4\r\n$6\r\nEXPIRE\r\n$13\r\ntrace_index:t\r\n$5\r\n90000\r\n$2\r\nGT\r\n"),
-    ("longest", b"*3\r\n$6\r\nEXPIRE\r\n$13\r\ntrace_index:t\r\n$7\r\n7779600\r\n"),
-])
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (
+            "unknown",
+            b"*4\r\n$6\r\nEXPIRE\r\n$13\r\ntrace_index:t\r\n$5\r\n90000\r\n$2\r\nNX\r\n"
+            b"*4\r\n$6\r\nEXPIRE\r\n$13\r\ntrace_index:t\r\n$5\r\n90000\r\n$2\r\nGT\r\n",
+        ),
+        ("longest", b"*3\r\n$6\r\nEXPIRE\r\n$13\r\ntrace_index:t\r\n$7\r\n7779600\r\n"),
+    ],
+)
 def test_expire_with_its_condition(condition: str, expected: bytes):
     cache = IndexCache(16)
     cache.compares_ttls = True
@@ -92,12 +100,19 @@ def test_seconds_of_any_length(ttl_s: int):
     )
 
 
-@pytest.mark.parametrize(("time", "score"), [
-    ("1970-01-01T00:00:00Z", b"0"), ("1970-01-01T00:00:00.009Z", b"9"), ("1970-01-01T00:00:00.010Z", b"10"),
-    ("1970-01-12T13:46:39.999Z", b"999999999"), ("1970-01-12T13:46:40Z", b"1000000000"),
-    ("1969-12-31T23:59:59.999Z", b"-1"), ("9999-12-31T23:59:59.9999Z", b"253402300799999"),
-    ("0000-01-01T00:00:00Z", b"-62167219200000"),
-])
+@pytest.mark.parametrize(
+    ("time", "score"),
+    [
+        ("1970-01-01T00:00:00Z", b"0"),
+        ("1970-01-01T00:00:00.009Z", b"9"),
+        ("1970-01-01T00:00:00.010Z", b"10"),
+        ("1970-01-12T13:46:39.999Z", b"999999999"),
+        ("1970-01-12T13:46:40Z", b"1000000000"),
+        ("1969-12-31T23:59:59.999Z", b"-1"),
+        ("9999-12-31T23:59:59.9999Z", b"253402300799999"),
+        ("0000-01-01T00:00:00Z", b"-62167219200000"),
+    ],
+)
 def test_scores_of_any_length(time: str, score: bytes):
     found = resp_of(event(type="metric", correlation_id="c", timestamp=time))
     score_word = b"$%d\r\n%b\r\n" % (len(score), score)
@@ -114,8 +129,12 @@ def test_key_parts_with_null_bytes_line_ends_and_commands_are_counted_and_not_re
     ident = "a\0b\r\n*1\r\n$8\r\nFLUSHALL\r\n:"
     found = commands(resp_of(event(id=ident, correlation_id=ident, trace_id=ident)))
     assert [command[1].decode() for command in found] == [
-        f"events:log:{ident}", f"logs:info:{ident}", f"correlation_index:{ident}", f"correlation_index:{ident}",
-        f"trace_index:{ident}", f"trace_index:{ident}",
+        f"events:log:{ident}",
+        f"logs:info:{ident}",
+        f"correlation_index:{ident}",
+        f"correlation_index:{ident}",
+        f"trace_index:{ident}",
+        f"trace_index:{ident}",
     ]
 
 

@@ -39,8 +39,13 @@ def test_types_and_levels_become_masks_with_their_aliases_resolved():
 
 
 def test_names_become_sets():
-    found, _ = compile_one("drop", services=("a", "b", "a"), components=("c",), correlation_ids=("x",),
-                           labels={"env": ("prod", "test"), "zone": ("1",)})
+    found, _ = compile_one(
+        "drop",
+        services=("a", "b", "a"),
+        components=("c",),
+        correlation_ids=("x",),
+        labels={"env": ("prod", "test"), "zone": ("1",)},
+    )
     assert found.services == {"a", "b"} and found.components == {"c"} and found.correlation_ids == {"x"}
     assert dict(found.labels) == {"env": {"prod", "test"}, "zone": {"1"}}
 

@@ -12,10 +12,12 @@ from tests.support.model import Bad, read, resolve
 from tests.support.resp import commands
 
 # The second one reads everything that a rule can read, so that what is decoded differs.
-RULES_THAT_READ_ALL = compiled([
-    rule("drop", services=["no"], components=["no"], labels={"env": ["no"], "a": ["no"]}, correlation_ids=["no"]),
-    rule("copy", ["copies"], labels={"correlation_id": ["no"]}),
-])[0]
+RULES_THAT_READ_ALL = compiled(
+    [
+        rule("drop", services=["no"], components=["no"], labels={"env": ["no"], "a": ["no"]}, correlation_ids=["no"]),
+        rule("copy", ["copies"], labels={"correlation_id": ["no"]}),
+    ]
+)[0]
 TABLES = {"no rules": (), "rules that read all": RULES_THAT_READ_ALL}
 
 

@@ -9,8 +9,14 @@ from tests.support.shapes import TEN_STRING_FIELDS
 
 
 def test_the_numbers_of_the_fast_path_are_those_of_the_model():
-    enums = {"types": EventType, "levels": Level, "actions": Action, "partition_by": PartitionBy, "verdicts": Verdict,
-             "faults": Fault}
+    enums = {
+        "types": EventType,
+        "levels": Level,
+        "actions": Action,
+        "partition_by": PartitionBy,
+        "verdicts": Verdict,
+        "faults": Fault,
+    }
     for name, enum in enums.items():
         assert VOCABULARY[name] == {member.name: member.value for member in enum}, name
     assert VOCABULARY.keys() == {*enums, "limits", "flags"}

@@ -1,0 +1,139 @@
+"""The house is in order: imports go down only, nothing is too long, words that were banned stay out."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DAEMON = ROOT / "daemon"
+SOURCES = sorted([*DAEMON.rglob("*.py"), *ROOT.glob("bench/*.py"), *ROOT.glob("tests/**/*.py"), ROOT / "setup.py"])
+NATIVE = sorted([*DAEMON.glob("*.pyx"), *DAEMON.glob("*.pxd"), *DAEMON.rglob("*.pxi")])
+FUNCTION_LINES_MAX, FILE_LINES_MAX, LINE_MAX = 70, 500, 120
+
+# Design 3. A module may import those of a lower number, and its equals where the pair is named in PEERS.
+LEVELS = {
+    "__init__": 0,
+    "model": 0,
+    "errors": 0,
+    "metrics": 0,
+    "backoff": 0,
+    "logs": 0,
+    "_abi": 0,
+    "config": 1,
+    "kafka_options": 2,
+    "config_check": 3,
+    "_fastpath": 2,
+    "ledger": 2,
+    "rules": 2,
+    "health": 2,
+    "_librdkafka": 3,
+    "source": 4,
+    "sinks": 3,
+    "sinks.redis_control": 3,
+    "sinks.kafka": 4,
+    "sinks.redis": 4,
+    "engine": 5,
+    "probes": 6,
+    "app": 7,
+    "cli": 8,
+    "__main__": 9,
+    "client": 0,
+}
+# Types only: what the .pyi of a lower room names.
+PEERS = {("_fastpath", "rules")}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(DAEMON).with_suffix("").parts
+    if parts[0] in ("_hot", "_edge"):
+        return "_fastpath" if parts[0] == "_hot" else "_librdkafka"
+    name = ".".join(parts)
+    return name.removesuffix(".__init__") if name != "__init__" else name
+
+
+def level_of(module: str) -> int:
+    return LEVELS["cli"] if module.startswith("cli") else LEVELS[module]
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ingestd that a source names in its imports and cimports."""
+    text = path.read_text()
+    found = set(re.findall(r"^\s*(?:from|import|cimport)\s+ingestd\.([\w.]+)", text, re.M))
+    for names in re.findall(r"^\s*from ingestd import ([\w, ]+)", text, re.M):
+        found |= {name.strip() for name in names.split(",")} - {"__version__"}
+    for names in re.findall(r"^\s*from ingestd\.cli import ([\w, ]+)", text, re.M):
+        found |= {f"cli.{name.strip()}" for name in names.split(",")}
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in sorted(DAEMON.rglob("*.py*")) + NATIVE if p.suffix in (".py", ".pyx", ".pxi", ".pxd")],
+    ids=lambda p: str(p.relative_to(DAEMON)),
+)
+def test_imports_go_down_only(path: Path):
+    own = module_of(path)
+    for name in imported(path):
+        if own.startswith("cli") and name.startswith("cli"):
+            continue
+        assert level_of(name) < level_of(own) or name == own or (own, name) in PEERS, f"{own} imports {name}"
+
+
+def test_every_module_has_a_level():
+    unknown = {module_of(p) for p in DAEMON.rglob("*.py")} - set(LEVELS)
+    assert {name for name in unknown if not name.startswith("cli.")} == set()
+
+
+@pytest.mark.parametrize("path", SOURCES + NATIVE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_file_and_no_line_is_too_long(path: Path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= FILE_LINES_MAX
+    assert [number for number, line in enumerate(lines, 1) if len(line) > LINE_MAX] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_function_is_too_long_and_every_module_says_what_it_is(path: Path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "the module has no docstring"
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, node.name
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if DAEMON in p.parents], ids=lambda p: str(p.relative_to(DAEMON)))
+def test_banned_words_stay_out(path: Path):
+    text = path.read_text()
+    assert not re.search(r"except Exception|except:|FIX" + r"ME|TO" + r"DO", text)
+    if "cli" not in path.parts:
+        assert "print(" not in text
+    edges = {"app.py", "probes.py", "logs.py", "test.py", "private_redis.py", "demo.py"}
+    assert "time.time(" not in text or path.name in edges, "wall time is an argument"
+
+
+@pytest.mark.parametrize("path", NATIVE, ids=lambda p: str(p.relative_to(DAEMON)))
+def test_native_sources_keep_bounds_checks_and_have_no_compile_time_names(path: Path):
+    assert not re.search(r"boundscheck\s*=\s*False|^\s*(DEF|IF) ", path.read_text(), re.M)
+
+
+@pytest.mark.parametrize("name", ["_fastpath", "_librdkafka"])
+def test_a_stub_names_what_its_module_has(name: str):
+    folder = {"_fastpath": "_hot", "_librdkafka": "_edge"}[name]
+    text = "\n".join(p.read_text() for p in [DAEMON / f"{name}.pyx", *sorted((DAEMON / folder).glob("*.pxi"))])
+    public = set(re.findall(r"^(?:def|class|cdef class) (\w+)", text, re.M))
+    stub = set(re.findall(r"^(?:def|class) (\w+)", (DAEMON / f"{name}.pyi").read_text(), re.M))
+    assert public - stub == {"DecodeUnjudged", "texts_of"} & public
+    assert stub - public == set()
+
+
+def test_every_module_is_used():
+    used = set().union(*(imported(p) for p in DAEMON.rglob("*.py*") if p.suffix != ".pyi"))
+    used |= {f"cli.{verb}" for verb in ("run", "validate", "test", "topics", "demo")} | {
+        "__init__",
+        "__main__",
+        "cli",
+        "client",
+    }
+    used |= {"sinks"}
+    assert {module_of(p) for p in DAEMON.rglob("*.py")} - used == set()
