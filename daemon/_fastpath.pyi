@@ -54,6 +54,7 @@ class RouteTable:
         traces_ttl_s: int,
         alerts_ttl_s: int,
         index_members_max: int,
+        scans: bool = True,
     ) -> None: ...
 
 class IndexCache:
@@ -127,3 +128,6 @@ def rebuild_index(batch: Batch, table: RouteTable, cache: IndexCache, now_s: int
 
 def hash_key(key: bytes) -> int:
     """The cache's hash of an index key, as a test needs it to find two that share a slot."""
+
+def read_plain(payload: bytes) -> dict[str, bytes] | None:
+    """The string fields of an event that the scanner takes, or None where msgspec has to read it. For tests."""

@@ -3,7 +3,7 @@
 """The pure core. Records of one batch in; sends and Redis bytes out. No socket, no clock, no config, no logger.
 
 One C file, so that everything below is inlined into one loop. The parts, in the order in which they need each other:
-words, utf8, timestamp, memory, resp, index_cache, replies, event, rules, batch, process.
+words, utf8, timestamp, memory, resp, index_cache, replies, scan, text_set, event, rules, batch, process.
 """
 
 cimport cython
@@ -60,6 +60,8 @@ include "_hot/memory.pxi"
 include "_hot/resp.pxi"
 include "_hot/index_cache.pxi"
 include "_hot/replies.pxi"
+include "_hot/scan.pxi"
+include "_hot/text_set.pxi"
 include "_hot/event.pxi"
 include "_hot/rules.pxi"
 include "_hot/batch.pxi"

@@ -1,4 +1,4 @@
-# One event: from the record's bytes to the few texts that routing and indexing need.
+# One event: from the record's bytes to the few texts that routing and indexing need, or to what is wrong with it.
 
 cdef extern from *:
     """
@@ -48,22 +48,6 @@ def event_struct(bint with_labels):
     return msgspec.defstruct("Event", fields, gc=False)
 
 
-cdef enum:
-    ID
-    TYPE
-    LEVEL
-    SERVICE
-    COMPONENT
-    MESSAGE
-    TIMESTAMP
-    CORRELATION_ID
-    TRACE_ID
-    SPAN_ID
-    LABELS
-    METADATA
-    FIELD_COUNT
-
-
 @cython.final
 cdef class RecordView:
     """The bytes of one record as a buffer that is pointed elsewhere for the next: no bytes object an event."""
@@ -79,9 +63,10 @@ cdef enum:
     TOPIC_BYTES_MAX = 249         # Kafka's own limit
     FALLBACK_ID_BYTES = 320       # topic, partition and offset with two dashes
 
-# What is known of one event while it is in hand. Texts point into the Struct's strings or the record.
+# What is known of one event while it is in hand. Texts point into the record, or into the Struct's strings.
 ctypedef struct event_t:
-    PyObject *decoded             # owned until the event is done
+    PyObject *decoded             # owned until the event is done; NULL: the scanner has read it
+    found_t found
     int type
     int level
     text_t id
@@ -91,26 +76,28 @@ ctypedef struct event_t:
     int64_t score_ms
     char fallback_id[FALLBACK_ID_BYTES]
 
+# Stands for a string that has no UTF-8, an escaped lone surrogate: no name, no level and no time is written so.
+cdef const char *NOT_UTF8 = b"\xff"
+
 
 cdef inline PyObject *slot(PyObject *decoded, Py_ssize_t offset) noexcept:
     return (<PyObject **>(<char *>decoded + offset))[0]
 
 
-cdef inline int read_text(PyObject *value, text_t *text) noexcept:
-    """The UTF-8 of a str or None. False when it has none: an escaped lone surrogate."""
+cdef text_t read_text(PyObject *value) noexcept:
+    """The UTF-8 of a str or None."""
+    cdef text_t text = no_text()
     if value == Py_None:
-        text.data = b""
-        text.size = 0
-        return True
+        return text
     text.data = ascii_data(value)
     if text.data != NULL:
         text.size = PyUnicode_GET_LENGTH(value)
-        return True
+        return text
     text.data = PyUnicode_AsUTF8AndSize(value, &text.size)
     if text.data == NULL:
         PyErr_Clear()
-        return False
-    return True
+        text.data, text.size = NOT_UTF8, 1
+    return text
 
 
 cdef int decode_fault() except? 0:
@@ -162,22 +149,13 @@ def texts_of(raw):
         return {key: msgspec.json.decode(value) for key, value in raw.items() if bytes(value).startswith(b'"')}
 
 
-cdef int read_event(const record_t *record, RouteTable table, event_t *event) except? 0:
-    """Checks and decodes one record. FAULT_NONE: `event.decoded` is owned by the caller."""
-    cdef message_t *message = record.message
+cdef int decode_event(const record_t *record, RouteTable table, event_t *event) except? 0:
+    """What the scanner did not take, by msgspec: reads it, or says what is wrong. `event.decoded` is the caller's."""
     cdef RecordView view = table.view
     cdef PyObject *decoded
-    cdef text_t text
-    cdef int form, fault
-    event.decoded = NULL
-    if message.payload == NULL:
-        return TOMBSTONE
-    if <Py_ssize_t>message.len > table.event_bytes_max:
-        return TOO_LARGE
-    if not is_utf8(<const uint8_t *>message.payload, <const uint8_t *>message.payload + message.len):
-        return INVALID_UTF8
-    view.data = <char *>message.payload
-    view.size = <Py_ssize_t>message.len
+    cdef int fault, i
+    view.data = <char *>record.message.payload
+    view.size = <Py_ssize_t>record.message.len
     decoded = PyObject_CallOneArg(table.decode, <PyObject *>view)
     if decoded == NULL:
         fault = decode_fault()
@@ -187,63 +165,88 @@ cdef int read_event(const record_t *record, RouteTable table, event_t *event) ex
         if decoded == NULL:
             return decode_fault()
     event.decoded = decoded
+    clear_found(&event.found)
+    for i in range(TEXT_COUNT):
+        event.found.texts[i] = read_text(slot(decoded, table.offsets[i]))
+    event.found.metadata_correlation = carried(slot(decoded, table.offsets[METADATA]), table, False)
+    event.found.label_correlation = carried(slot(decoded, table.offsets[LABELS]), table, True)
+    return FAULT_NONE
 
-    if not read_text(slot(decoded, table.offsets[TYPE]), &text):
-        return UNKNOWN_TYPE
-    event.type = find_type(text)
+
+cdef text_t carried(PyObject *value, RouteTable table, bint is_labels) noexcept:
+    """`correlation_id` of decoded labels or metadata, if it is a text."""
+    cdef PyObject *found
+    cdef text_t text = no_text()
+    if value == Py_None:
+        return text
+    if is_labels and table.label_rules:
+        found = PyDict_GetItem(value, <PyObject *>CORRELATION_KEY)
+    else:
+        found = slot(value, table.carrier_offset)
+    if found != NULL and PyUnicode_CheckExact(found):
+        text = read_text(found)
+    return no_text() if text.data == NOT_UTF8 else text
+
+
+cdef int read_event(const record_t *record, RouteTable table, event_t *event) except? 0:
+    """Checks and reads one record; gives the fault of a bad one. `event.decoded` is the caller's in any case."""
+    cdef message_t *message = record.message
+    cdef const char *value = <const char *>message.payload
+    cdef Py_ssize_t size = <Py_ssize_t>message.len
+    cdef bint is_ascii = False, is_plain
+    cdef int fault
+    event.decoded = NULL
+    if value == NULL:
+        return TOMBSTONE
+    if size > table.event_bytes_max:
+        return TOO_LARGE
+    is_plain = table.scans and scan_event(value, size, &event.found, &is_ascii) and not (
+        table.label_rules and event.found.labels_escaped
+    )
+    if not (is_plain and is_ascii) and not is_utf8(<const uint8_t *>value, <const uint8_t *>value + size):
+        return INVALID_UTF8
+    if not is_plain:
+        fault = decode_event(record, table, event)
+        if fault != FAULT_NONE:
+            return fault
+    return judge_event(record, table, event)
+
+
+cdef int judge_event(const record_t *record, RouteTable table, event_t *event) noexcept:
+    """Type, level, time and the four ids of an event that has the form of one."""
+    cdef const text_t *texts = event.found.texts
+    cdef int form, i
+    event.type = find_type(texts[TYPE])
     if event.type < 0:
         return UNKNOWN_TYPE
-    if not read_text(slot(decoded, table.offsets[LEVEL]), &text):
-        return UNKNOWN_LEVEL
-    event.level = find_level(text)
+    event.level = find_level(texts[LEVEL])
     if event.level < 0:
         return UNKNOWN_LEVEL
-    if slot(decoded, table.offsets[TIMESTAMP]) == Py_None:
-        form = TIME_ZERO
-    elif read_text(slot(decoded, table.offsets[TIMESTAMP]), &text):
-        form = parse_rfc3339(text.data, text.size, &event.score_ms)
-    else:
-        form = TIME_BAD
+    form = TIME_ZERO
+    if texts[TIMESTAMP].data != NULL:
+        form = parse_rfc3339(texts[TIMESTAMP].data, texts[TIMESTAMP].size, &event.score_ms)
     if form == TIME_BAD:
         return BAD_TIMESTAMP
     if form == TIME_ZERO:
         event.score_ms = record.timestamp_ms if record.timestamp_ms >= 0 else table.now_s * 1000
-    if not (
-        read_text(slot(decoded, table.offsets[ID]), &event.id)
-        and read_text(slot(decoded, table.offsets[CORRELATION_ID]), &event.correlation)
-        and read_text(slot(decoded, table.offsets[TRACE_ID]), &event.trace)
-        and read_text(slot(decoded, table.offsets[SPAN_ID]), &event.span)
-    ):
-        return INVALID_UTF8
+    event.id, event.correlation = texts[ID], texts[CORRELATION_ID]
+    event.trace, event.span = texts[TRACE_ID], texts[SPAN_ID]
+    if event.decoded != NULL:
+        for i in (ID, CORRELATION_ID, TRACE_ID, SPAN_ID):
+            if texts[i].data == NOT_UTF8:
+                return INVALID_UTF8
     return FAULT_NONE
 
 
-cdef inline PyObject *carried(PyObject *value, RouteTable table, bint is_labels) noexcept:
-    """`correlation_id` of labels or metadata: a str, or NULL."""
-    cdef PyObject *found
-    if value == Py_None:
-        return NULL
-    if is_labels and table.with_labels:
-        found = PyDict_GetItem(value, <PyObject *>CORRELATION_KEY)
-    else:
-        found = slot(value, table.carrier_offset)
-    return found if found != NULL and PyUnicode_CheckExact(found) else NULL
-
-
-cdef void resolve_correlation(const record_t *record, RouteTable table, event_t *event) noexcept:
+cdef void resolve_correlation(const record_t *record, event_t *event) noexcept nogil:
     """Where the event itself names none: the headers, then metadata, then labels."""
-    cdef PyObject *found
     if record.correlation != NULL:
         event.correlation.data = record.correlation
         event.correlation.size = <Py_ssize_t>record.correlation_bytes
-        return
-    found = carried(slot(event.decoded, table.offsets[METADATA]), table, False)
-    if found != NULL and read_text(found, &event.correlation) and event.correlation.size:
-        return
-    event.correlation.size = 0
-    found = carried(slot(event.decoded, table.offsets[LABELS]), table, True)
-    if found == NULL or not read_text(found, &event.correlation):
-        event.correlation.size = 0
+    elif event.found.metadata_correlation.size:
+        event.correlation = event.found.metadata_correlation
+    else:
+        event.correlation = event.found.label_correlation
 
 
 cdef void make_fallback_id(const record_t *record, const span_t *span, event_t *event) noexcept nogil:

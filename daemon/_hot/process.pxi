@@ -186,7 +186,7 @@ cdef int resolve_event(
     if event.id.size == 0:
         make_fallback_id(record, span, event)
     if event.correlation.size == 0:
-        resolve_correlation(record, table, event)
+        resolve_correlation(record, event)
     return apply_rules(table, event, route)
 
 

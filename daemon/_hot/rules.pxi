@@ -13,6 +13,11 @@ cdef enum:
     TOPICS_PER_EVENT_MAX = 32
     DEAD_LETTER_TOPIC = 5
 
+# A label that a rule asks for, and its values.
+ctypedef struct label_t:
+    text_t key
+    text_set_t values
+
 ctypedef struct rule_t:
     uint8_t types_mask            # 0: any
     uint8_t levels_mask           # 0: any
@@ -20,10 +25,11 @@ ctypedef struct rule_t:
     uint8_t topic_count
     uint16_t topics[TOPICS_PER_EVENT_MAX]
     uint64_t threshold            # SAMPLE: kept when the randomness is at least this
-    PyObject *services            # frozenset, borrowed from the table; NULL: any
-    PyObject *components
-    PyObject *correlation_ids
-    PyObject *labels              # tuple of (key, frozenset); NULL: any
+    text_set_t services           # of each, slots NULL: any
+    text_set_t components
+    text_set_t correlation_ids
+    label_t *labels
+    int label_count
 
 # Where one event goes.
 ctypedef struct route_t:
@@ -33,8 +39,8 @@ ctypedef struct route_t:
     bint store
 
 cdef extern from "Python.h":
-    int PySet_Contains(PyObject *any_set, PyObject *key) except -1
     PyObject *PyDict_GetItem(PyObject *mapping, PyObject *key) noexcept
+    object PyUnicode_FromStringAndSize(const char *text, Py_ssize_t size)
 
 
 cdef inline void add_topic(route_t *route, uint16_t topic) noexcept nogil:
@@ -47,34 +53,42 @@ cdef inline void add_topic(route_t *route, uint16_t topic) noexcept nogil:
         route.topic_count += 1
 
 
-cdef bint labels_match(PyObject *labels, PyObject *wanted) except -1:
-    """Every named label is there with one of its values. Labels that are no strings match nothing."""
-    cdef PyObject *value
-    if labels == Py_None:
+cdef bint read_label(const label_t *label, RouteTable table, event_t *event, text_t *value) except -1:
+    """The text of one label. False: absent, or no text."""
+    cdef PyObject *found
+    if event.decoded == NULL:
+        return event.found.labels.data != NULL and find_label(event.found.labels, &label.key, value)
+    found = slot(event.decoded, table.offsets[LABELS])
+    if found == Py_None:
         return False
-    for key, values in <tuple>wanted:
-        value = PyDict_GetItem(labels, <PyObject *>key)
-        if value == NULL or not PyUnicode_CheckExact(value) or not PySet_Contains(<PyObject *>values, value):
-            return False
+    key = PyUnicode_FromStringAndSize(label.key.data, label.key.size)
+    found = PyDict_GetItem(found, <PyObject *>key)
+    if found == NULL or not PyUnicode_CheckExact(found):
+        return False
+    value[0] = read_text(found)
     return True
 
 
 cdef bint rule_matches(const rule_t *rule, RouteTable table, event_t *event) except -1:
+    cdef text_t value
+    cdef int i
     if rule.types_mask and not rule.types_mask >> event.type & 1:
         return False
     if rule.levels_mask and not rule.levels_mask >> event.level & 1:
         return False
-    if rule.services != NULL and not PySet_Contains(rule.services, slot(event.decoded, table.offsets[SERVICE])):
+    if rule.services.slots != NULL and not set_has(&rule.services, &event.found.texts[SERVICE]):
         return False
-    if rule.components != NULL and not PySet_Contains(rule.components, slot(event.decoded, table.offsets[COMPONENT])):
+    if rule.components.slots != NULL and not set_has(&rule.components, &event.found.texts[COMPONENT]):
         return False
-    if rule.correlation_ids != NULL:
-        # It may come from a header, so it is no Python string yet. Bytes that are no UTF-8 match nothing.
-        wanted = event.correlation.data[:event.correlation.size].decode("utf-8", "surrogateescape")
-        if wanted not in <frozenset>rule.correlation_ids:
+    if rule.correlation_ids.slots != NULL:
+        value = event.correlation
+        if value.size == 0:
+            value = literal(b"")                      # an event without one has the empty one
+        if not set_has(&rule.correlation_ids, &value):
             return False
-    if rule.labels != NULL and not labels_match(slot(event.decoded, table.offsets[LABELS]), rule.labels):
-        return False
+    for i in range(rule.label_count):
+        if not read_label(&rule.labels[i], table, event, &value) or not set_has(&rule.labels[i].values, &value):
+            return False
     return True
 
 
@@ -146,19 +160,21 @@ cdef int apply_rules(RouteTable table, event_t *event, route_t *route) except -1
 cdef class RouteTable:
     """Rules and storage settings as the loop reads them. Made anew at a reload, never changed.
 
-    Owner of the rules' C array and of the sets that it points to.
+    scans False: every event is read by msgspec, for the tests that compare the two ways.
+    Owner of the rules' C array and of the sets in it; the texts in the sets belong to `kept`.
     """
 
     cdef rule_t *rules
     cdef Py_ssize_t rule_count
-    cdef list kept                # the sets that the rules borrow
+    cdef list kept                # what the rules and the decoder borrow
     cdef object struct, decoder
     cdef PyObject *decode         # borrowed from kept
     cdef PyObject *decode_unjudged
     cdef RecordView view
     cdef Py_ssize_t offsets[FIELD_COUNT]
     cdef Py_ssize_t carrier_offset
-    cdef bint with_labels
+    cdef bint label_rules         # some rule asks for labels
+    cdef bint scans
     cdef int64_t now_s            # of the batch in hand
     cdef Py_ssize_t event_bytes_max
     cdef int partition_by
@@ -173,6 +189,7 @@ cdef class RouteTable:
         self, rules, *, int partition_by, Py_ssize_t event_bytes_max, unsigned int stored_types_mask,
         bint index_correlation, bint index_trace, bint compact, uint32_t events_ttl_s, uint32_t logs_ttl_s,
         uint32_t error_logs_ttl_s, uint32_t traces_ttl_s, uint32_t alerts_ttl_s, int64_t index_members_max,
+        bint scans=True,
     ):
         self.partition_by = partition_by
         self.event_bytes_max = event_bytes_max
@@ -186,7 +203,8 @@ cdef class RouteTable:
         self.index_members_max = index_members_max
         # Often enough that a group is over its limit by less than a part in sixteen, seldom enough to cost nothing.
         self.trim_step = max(1, min(64, index_members_max // 16)) if index_members_max else 0
-        self.with_labels = any(rule.labels for rule in rules)
+        self.label_rules = any(rule.labels for rule in rules)
+        self.scans = scans
         self.view = RecordView()
         self.kept = []
         self.prepare_decoder()
@@ -197,11 +215,20 @@ cdef class RouteTable:
             self.add_rule(rule)
 
     def __dealloc__(self):
+        cdef Py_ssize_t i
+        cdef int j
+        for i in range(self.rule_count):
+            free(self.rules[i].services.slots)
+            free(self.rules[i].components.slots)
+            free(self.rules[i].correlation_ids.slots)
+            for j in range(self.rules[i].label_count):
+                free(self.rules[i].labels[j].values.slots)
+            free(self.rules[i].labels)
         free(self.rules)
 
     cdef int prepare_decoder(self) except -1:
-        cdef object struct = event_struct(self.with_labels)
-        again = DecodeUnjudged(struct, self.with_labels)
+        cdef object struct = event_struct(self.label_rules)
+        again = DecodeUnjudged(struct, self.label_rules)
         self.kept.append(again)
         self.decode_unjudged = <PyObject *>again
         decode = msgspec.json.Decoder(struct).decode
@@ -216,23 +243,34 @@ cdef class RouteTable:
         cdef rule_t *rule = &self.rules[self.rule_count]
         if len(compiled.topics) > TOPICS_PER_EVENT_MAX:
             raise ValueError(f"a rule names {len(compiled.topics)} topics, more than {TOPICS_PER_EVENT_MAX}")
+        self.rule_count += 1                          # from here on `__dealloc__` frees what it has
         rule.types_mask, rule.levels_mask = compiled.types_mask, compiled.levels_mask
         rule.action, rule.threshold = compiled.action, compiled.threshold
         rule.topic_count = <uint8_t>len(compiled.topics)
         for i, topic in enumerate(compiled.topics):
             rule.topics[i] = topic
-        rule.services = self.keep(compiled.services)
-        rule.components = self.keep(compiled.components)
-        rule.correlation_ids = self.keep(compiled.correlation_ids)
-        rule.labels = self.keep(compiled.labels or None)
-        self.rule_count += 1
+        self.keep_set(&rule.services, compiled.services)
+        self.keep_set(&rule.components, compiled.components)
+        self.keep_set(&rule.correlation_ids, compiled.correlation_ids)
+        if compiled.labels:
+            rule.labels = <label_t *>calloc(len(compiled.labels), sizeof(label_t))
+            if rule.labels == NULL:
+                raise MemoryError()
+        for key, values in compiled.labels:
+            rule.labels[rule.label_count].key = as_text(self.keep_text(key))
+            rule.label_count += 1
+            self.keep_set(&rule.labels[rule.label_count - 1].values, values)
         return 0
 
-    cdef PyObject *keep(self, object value) except? NULL:
-        if value is None:
-            return NULL
-        self.kept.append(value)
-        return <PyObject *>value
+    cdef bytes keep_text(self, str text):
+        encoded = text.encode()
+        self.kept.append(encoded)
+        return encoded
+
+    cdef int keep_set(self, text_set_t *texts, object values) except -1:
+        if values is not None:
+            make_set(texts, [self.keep_text(value) for value in values])
+        return 0
 
 
 OTHER_LAYOUT = f"msgspec {msgspec.__version__} keeps Struct fields in another way than the fast path reads them"

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def fetch_jars() -> None:
     subprocess.run(
         ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={LIBS}"],
         check=True,
+        stdout=sys.stderr,  # what it has to say would stand in front of a --json answer
         timeout=600,
         stdin=subprocess.DEVNULL,
     )
