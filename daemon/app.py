@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvloop
 
-from ingestd import __version__, kafka_options, rules
+from ingestd import __version__, allocator, kafka_options, rules
 from ingestd._fastpath import IndexCache, RouteTable
 from ingestd._librdkafka import Consumer, Handle, KafkaNotice, Producer
 from ingestd.config import Config
@@ -249,6 +249,7 @@ def destroy_all(wait_for_questions: Callable[[], None], handles: list[Handle]) -
 
 def serve(config: Config, log: logging.Logger, books_file: Path | None = None) -> int:
     """Run the daemon until it is told to stop; gives the exit code."""
+    allocator.keep_freed_memory()
 
     async def main() -> int:
         return await App(config, log, books_file).run()

@@ -18,6 +18,7 @@ LEVELS = {
     "model": 0,
     "errors": 0,
     "metrics": 0,
+    "allocator": 0,
     "backoff": 0,
     "logs": 0,
     "_abi": 0,
