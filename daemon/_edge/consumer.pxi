@@ -149,20 +149,27 @@ cdef class Consumer(Handle):
 
     def assign(self, partitions, *, bint incremental):
         """[(topic, partition, offset)]: forward each to the data queue, then start fetching."""
-        cdef queue_t *queue
         cdef partition_list_t *wanted
-        for row in partitions:
-            queue = f.rd_kafka_queue_get_partition(self.live(), row[0].encode(), row[1])
-            if queue == NULL:
-                raise failure(-190)                   # _UNKNOWN_PARTITION
-            f.rd_kafka_queue_forward(queue, self.data_queue)
-            f.rd_kafka_queue_destroy(queue)
+        self.forward(partitions)
         self.slots_by_handle = {}
         wanted = make_list(partitions)
         try:
             self.change_assignment(wanted, True, incremental)
         finally:
             f.rd_kafka_topic_partition_list_destroy(wanted)
+        # Once more: the stop of an unassign just before takes the forwarding back on librdkafka's thread. By now it
+        # has. Without it the records would pile up where nobody looks.
+        self.forward(partitions)
+
+    cdef int forward(self, partitions) except -1:
+        cdef queue_t *queue
+        for row in partitions:
+            queue = f.rd_kafka_queue_get_partition(self.live(), row[0].encode(), row[1])
+            if queue == NULL:
+                raise failure(-190)                   # _UNKNOWN_PARTITION
+            f.rd_kafka_queue_forward(queue, self.data_queue)
+            f.rd_kafka_queue_destroy(queue)
+        return 0
 
     def unassign(self, partitions, *, bint incremental):
         """Give partitions back. librdkafka commits what is stored as a part of it."""
@@ -197,6 +204,14 @@ cdef class Consumer(Handle):
             return [row for row in read_list(stored) if row.error] if code else []
         finally:
             f.rd_kafka_topic_partition_list_destroy(stored)
+
+    def commit(self, partitions):
+        """The same rows as for `store`, also below what was committed; does not wait. The result is a CommitResult."""
+        cdef partition_list_t *given = make_list(partitions)
+        cdef int code = f.rd_kafka_commit(self.live(), given, 1)
+        f.rd_kafka_topic_partition_list_destroy(given)
+        if code:
+            raise failure(code)
 
     def positions(self, partitions):
         """[PartitionOffset] of the next record that the application will see. Does not go to the network."""

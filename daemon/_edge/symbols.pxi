@@ -132,6 +132,7 @@ cdef struct functions_t:
     int (*rd_kafka_assignment_lost)(rd_kafka_t *) noexcept nogil
     const char *(*rd_kafka_rebalance_protocol)(rd_kafka_t *) noexcept nogil
     int (*rd_kafka_offsets_store)(rd_kafka_t *, partition_list_t *) noexcept nogil
+    int (*rd_kafka_commit)(rd_kafka_t *, const partition_list_t *, int) noexcept nogil
     int (*rd_kafka_committed)(rd_kafka_t *, partition_list_t *, int) noexcept nogil
     int (*rd_kafka_position)(rd_kafka_t *, partition_list_t *) noexcept nogil
     rkerror_t *(*rd_kafka_seek_partitions)(rd_kafka_t *, partition_list_t *, int) noexcept nogil
@@ -202,8 +203,8 @@ FUNCTION_NAMES = (
     "rd_kafka_topic_partition_list_new", "rd_kafka_topic_partition_list_destroy", "rd_kafka_topic_partition_list_add",
     "rd_kafka_topic_partition_get_leader_epoch", "rd_kafka_topic_partition_set_leader_epoch", "rd_kafka_subscribe",
     "rd_kafka_unsubscribe", "rd_kafka_assign", "rd_kafka_incremental_assign", "rd_kafka_incremental_unassign",
-    "rd_kafka_assignment_lost", "rd_kafka_rebalance_protocol", "rd_kafka_offsets_store", "rd_kafka_committed",
-    "rd_kafka_position", "rd_kafka_seek_partitions", "rd_kafka_get_watermark_offsets",
+    "rd_kafka_assignment_lost", "rd_kafka_rebalance_protocol", "rd_kafka_offsets_store", "rd_kafka_commit",
+    "rd_kafka_committed", "rd_kafka_position", "rd_kafka_seek_partitions", "rd_kafka_get_watermark_offsets",
     "rd_kafka_consumer_close_queue", "rd_kafka_consumer_closed", "rd_kafka_consume_batch_queue",
     "rd_kafka_message_destroy", "rd_kafka_message_timestamp", "rd_kafka_message_headers",
     "rd_kafka_message_leader_epoch", "rd_kafka_headers_new", "rd_kafka_headers_copy", "rd_kafka_headers_destroy",
