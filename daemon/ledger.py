@@ -153,6 +153,11 @@ class Ledger:
         wanted = self._partitions if keys is None else keys
         return sum(self._partitions[key].unfinished for key in wanted if key in self._partitions)
 
+    def generation(self, topic: str, partition: int) -> int:
+        """Of this assignment; -1 when it is not assigned."""
+        state = self._partitions.get((topic, partition))
+        return -1 if state is None else state.generation
+
     def next_offset(self, topic: str, partition: int) -> int:
         """The lowest offset that has not reached its end; -1 when reading has not begun."""
         return self._partitions[topic, partition].next_offset

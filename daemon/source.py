@@ -7,14 +7,14 @@ after what was taken has been drained and stored. Everything that goes to the ne
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from typing import NamedTuple
 
 from ingestd._fastpath import Batch
 from ingestd._librdkafka import CommitResult, Consumer, KafkaNotice, PartitionOffset, Rebalance, RecordError
 from ingestd.backoff import delay_s
+from ingestd.beginnings import TOPIC_ID_METADATA, Beginnings, Start
 from ingestd.errors import KafkaFailure
 from ingestd.ledger import Key, Ledger
 from ingestd.logs import Sparing
@@ -22,21 +22,12 @@ from ingestd.metrics import Books, Counters
 
 AUTO_OFFSET_RESET = -140  # _AUTO_OFFSET_RESET: the position is not in the log
 NO_OFFSET = -168  # _NO_OFFSET: there was nothing to commit
-BEGINNING, END = -2, -1
 NETWORK_TIMEOUT_MS = 5000
 # Topic ids only guard against a topic that was made anew; a cluster that does not tell them must not delay a stop.
 TOPIC_ID_TIMEOUT_MS = 1500
 TOPIC_ID_INTERVAL_S = 10.0
 # The control queue is served by its eventfd; this often also without, as max.poll.interval.ms counts calls.
 TICK_S = 0.1
-TOPIC_ID_METADATA = b"topic_id="
-
-
-class Assigned(NamedTuple):
-    """Where one partition is read from, and whether the group had committed an offset before."""
-
-    offset: int
-    was_committed: bool
 
 
 class Source:
@@ -57,7 +48,7 @@ class Source:
     ) -> None:
         self._consumer = consumer
         self._topics = topics
-        self._auto_offset_reset = auto_offset_reset
+        self._beginnings = Beginnings(consumer, auto_offset_reset, self._ask)
         self._drain_timeout_s = drain_timeout_s
         self._ledger = ledger
         self._books = books
@@ -70,6 +61,8 @@ class Source:
         # One thread: questions to the cluster follow each other, and a stop waits for one at most.
         self._network = ThreadPoolExecutor(1, thread_name_prefix="kafka-control")
         self._rebalances: asyncio.Queue[Rebalance] = asyncio.Queue()
+        # Held while the assignment is changed: librdkafka takes any unassign for the answer to a revoke that waits.
+        self._assignment = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._topic_ids: dict[str, str] = {}
         self.committed: dict[Key, int] = {}
@@ -190,7 +183,7 @@ class Source:
 
     def _on_record_error(self, error: RecordError) -> None:
         if error.code == AUTO_OFFSET_RESET and error.partition >= 0:
-            self._keep(self._restart_partition(error))
+            self._keep(self._restart(self._generations([(error.topic, error.partition)])))
             return
         self._counters.add("ingestd_errors_total", "source", error.name)
         self._sparing.say(
@@ -206,26 +199,31 @@ class Source:
     # Rebalances
 
     async def _answer_rebalances(self) -> None:
+        """Every event gets its answer: the group stands still for a member that owes one."""
+        waiting: list[Key] = []  # assigned to us, and the cluster has not said yet where to begin
         while True:
-            rebalance = await self._rebalances.get()
-            incremental = self._consumer.rebalance_protocol == "COOPERATIVE"
-            if rebalance.kind == "assign":
-                await self._assign(rebalance.partitions, incremental)
-            else:
-                await self._revoke(rebalance, incremental)
+            retry = Rebalance("assign", [], False) if waiting and self._rebalances.empty() else None
+            rebalance = retry or await self._rebalances.get()
+            async with self._assignment:
+                incremental = self._consumer.rebalance_protocol == "COOPERATIVE"
+                if rebalance.kind == "assign":
+                    waiting = await self._assign([*waiting, *rebalance.partitions], incremental)
+                else:
+                    gone = await self._revoke(rebalance, incremental)
+                    waiting = [key for key in waiting if incremental and key not in gone]
 
-    async def _assign(self, keys: list[Key], incremental: bool) -> None:
-        starts = await self._starting_points(keys)
+    async def _assign(self, keys: list[Key], incremental: bool) -> list[Key]:
+        """Gives the partitions that could not be assigned because another event has overtaken this one."""
+        starts = await self._starts(keys)
         if starts is None:
-            return  # another event of the group has overtaken this one
-        try:
-            self._consumer.assign([(*key, starts[key].offset) for key in keys], incremental=incremental)
-        except KafkaFailure as error:
-            self._log.warning("an assignment was overtaken", extra={"error": error.name})
-            return
-        for key in keys:
-            self._ledger.assign(*key, starts[key].offset)
-            self.committed[key] = starts[key].offset if starts[key].was_committed else -1
+            return keys
+        self._consumer.assign([(*key, starts[key].offset) for key in keys], incremental=incremental)
+        for key, start in starts.items():
+            self._ledger.assign(*key, start.offset)
+            self.committed[key] = start.offset if start.was_committed else -1
+            if start.gone_from >= 0:
+                self._note_missed(*key, start.gone_from, start.offset)
+                self._commit_start([(key, start.offset)])
         self.joined = True
         self._log.info("partitions assigned", extra={"partitions": [f"{t}-{p}" for t, p in keys]})
         fresh = [(*key, start.offset, -1, b"") for key, start in starts.items() if not start.was_committed]
@@ -233,22 +231,19 @@ class Source:
             # Committed at once: else a rebalance before the first record would choose the start anew.
             self._consumer.store(fresh)
         if keys:
-            self._keep(self._compare_committed_ids({topic for topic, _ in keys}))
+            self._keep(self._compare_committed_ids(starts, self._generations(keys)))
         self._pump()
+        return []
 
     async def _ask(self, question: Callable[..., object], subject: object, timeout_ms: int = NETWORK_TIMEOUT_MS):
         return await self._loop.run_in_executor(self._network, question, subject, timeout_ms)
 
-    async def _starting_points(self, keys: list[Key]) -> dict[Key, Assigned] | None:
+    async def _starts(self, keys: list[Key]) -> dict[Key, Start] | None:
         """Where each partition is read from. Asks until the cluster answers; None when the group has moved on."""
         attempt = 0
         while keys:
             try:
-                committed = await self._ask(self._consumer.committed, keys)
-                begins = await self._ask(self._consumer.list_offsets, [(*key, BEGINNING) for key in keys])
-                ends = await self._ask(self._consumer.list_offsets, [(*key, END) for key in keys])
-                known = await self._known_topics(committed)
-                break
+                return await self._beginnings.starts(keys)
             except KafkaFailure as error:
                 self._sparing.say(
                     logging.WARNING,
@@ -261,36 +256,7 @@ class Source:
                 attempt += 1
                 if not self._rebalances.empty():
                     return None
-        else:
-            return {}
-        low = {(row.topic, row.partition): row.offset for row in begins}
-        high = {(row.topic, row.partition): row.offset for row in ends}
-        return {
-            (row.topic, row.partition): self._starting_point(
-                row, low[row.topic, row.partition], high[row.topic, row.partition], row.topic in known
-            )
-            for row in committed
-        }
-
-    async def _known_topics(self, committed: list[PartitionOffset]) -> set[str]:
-        """Topics of which the group has a commit. A new partition of such a topic starts at its beginning."""
-        known = {row.topic for row in committed if row.offset >= 0}
-        unknown = {row.topic for row in committed} - known
-        if self._auto_offset_reset == "earliest" or not unknown:
-            return known
-        described = await self._ask(self._consumer.describe_topics, sorted(unknown))
-        others = [(topic, p) for topic in unknown for p in range(described[topic].partition_count)]
-        rows = await self._ask(self._consumer.committed, others) if others else []
-        return known | {row.topic for row in rows if row.offset >= 0}
-
-    def _starting_point(self, committed: PartitionOffset, begin: int, end: int, topic_known: bool) -> Assigned:
-        if committed.offset < 0:
-            from_start = topic_known or self._auto_offset_reset == "earliest"
-            return Assigned(begin if from_start else end, False)
-        if begin <= committed.offset <= end:
-            return Assigned(committed.offset, True)
-        self._note_missed(committed.topic, committed.partition, committed.offset, begin)
-        return Assigned(begin, True)
+        return {}
 
     def _note_missed(self, topic: str, partition: int, position: int, begin: int) -> None:
         missed_count = max(0, begin - position)
@@ -309,33 +275,35 @@ class Source:
             },
         )
 
-    async def _revoke(self, rebalance: Rebalance, incremental: bool) -> None:
+    async def _revoke(self, rebalance: Rebalance, incremental: bool) -> list[Key]:
+        """Gives what was revoked. Of it only what was assigned is unassigned: librdkafka refuses the rest, and would
+        then wait for another answer for ever."""
         keys = rebalance.partitions or (self._ledger.partitions() if not incremental else [])
+        held = set(self._ledger.partitions())
+        owned = [key for key in keys if key in held]
         if rebalance.lost:
             # Others have them already: nothing may be stored, and what is in flight counts for nobody.
-            self._fence(keys, "lost")
-            self._unassign(keys, incremental)
-            return
+            self._fence(owned, "lost")
+            self._consumer.unassign(owned, incremental=incremental)
+            return keys
         self._hold()
         try:
-            drained = await self._drained(keys, self._drain_timeout_s)
+            drained = await self._drained(owned, self._drain_timeout_s)
             self.store()
-            self._fence(keys, "given back" if drained else "given back before they were drained")
-            self._unassign(keys, incremental)
+            self._fence(owned, "given back" if drained else "given back before they were drained")
+            self._consumer.unassign(owned, incremental=incremental)
         finally:
             self._resume()
+        return keys
 
     def _fence(self, keys: list[Key], how: str) -> None:
         """Forget the partitions: late results of their generation are ignored from here on."""
         abandoned_count = 0
-        for topic, partition in keys:
-            count = self._ledger.revoke(topic, partition)
-            self.committed.pop((topic, partition), None)
-            abandoned_count += count
-            if count:
-                self._books.ended(topic, abandoned=count)
-                self._counters.add("ingestd_events_abandoned_total", count=count)
-        self.abandoned += abandoned_count
+        for key in keys:
+            abandoned_count += self._abandon(*key)
+            self.committed.pop(key, None)
+        for topic in set(self._topic_ids) - {topic for topic, _ in self._ledger.partitions()}:
+            del self._topic_ids[topic]  # while others read it, it may be made anew
         level = logging.WARNING if abandoned_count else logging.INFO
         self._log.log(
             level,
@@ -346,11 +314,14 @@ class Source:
             },
         )
 
-    def _unassign(self, keys: list[Key], incremental: bool) -> None:
-        try:
-            self._consumer.unassign(keys, incremental=incremental)
-        except KafkaFailure as error:
-            self._log.warning("a revoke was overtaken", extra={"error": error.name})
+    def _abandon(self, topic: str, partition: int) -> int:
+        """The generation ends; gives how many of its events had not reached their end."""
+        count = self._ledger.revoke(topic, partition)
+        self.abandoned += count
+        if count:
+            self._books.ended(topic, abandoned=count)
+            self._counters.add("ingestd_events_abandoned_total", count=count)
+        return count
 
     async def ask_offsets(self, rows: list[tuple[str, int, int]]) -> list[PartitionOffset]:
         """The ends of logs as the broker has them. Raises KafkaFailure."""
@@ -362,71 +333,93 @@ class Source:
         """A topic that is deleted and made anew under us: the old position may be a valid one in the new log."""
         while True:
             await asyncio.sleep(TOPIC_ID_INTERVAL_S)
-            for topic in await self._refresh_topic_ids({topic for topic, _ in self._ledger.partitions()}):
-                for key in [key for key in self._ledger.partitions() if key[0] == topic]:
-                    await self._restart_at_beginning(*key, self._ledger.next_offset(*key))
+            await self._follow_topic_ids({topic for topic, _ in self._ledger.partitions()})
 
-    async def _refresh_topic_ids(self, topics: set[str]) -> set[str]:
-        """Ask for the ids of these topics; gives those whose id is another than before."""
+    async def _follow_topic_ids(self, topics: set[str]) -> None:
+        """Ask for the ids of these topics, and read those anew whose id is another than before."""
         if not topics:
-            return set()
+            return
         try:
             described = await self._ask(self._consumer.describe_topics, sorted(topics), TOPIC_ID_TIMEOUT_MS)
         except KafkaFailure as error:
             self._sparing.say(logging.DEBUG, "the cluster does not tell topic ids", error.name, error=error.name)
-            return set()
-        fresh = {name: topic.topic_id for name, topic in described.items() if topic.topic_id}
-        changed = {name for name, topic_id in fresh.items() if self._topic_ids.get(name, topic_id) != topic_id}
-        self._topic_ids |= fresh
-        return changed
-
-    async def _compare_committed_ids(self, topics: set[str]) -> None:
-        """The same for what happened while nobody read: a commit carries the id of its topic."""
-        await self._refresh_topic_ids(topics)
-        keys = [key for key in self._ledger.partitions() if key[0] in topics]
-        try:
-            committed = await self._ask(self._consumer.committed, keys) if keys else []
-        except KafkaFailure:
-            return  # asked again at the next assignment
-        for row in committed:
-            stored_id = row.metadata.removeprefix(TOPIC_ID_METADATA).decode("ascii", "replace")
-            if row.metadata.startswith(TOPIC_ID_METADATA) and stored_id != self._topic_ids.get(row.topic, stored_id):
-                await self._restart_at_beginning(row.topic, row.partition, row.offset)
-
-    async def _restart_partition(self, error: RecordError) -> None:
-        position = self._ledger.next_offset(error.topic, error.partition)
-        await self._restart_at_beginning(error.topic, error.partition, position)
-
-    async def _restart_at_beginning(self, topic: str, partition: int, position: int) -> None:
-        try:
-            (begin,) = await self._ask(self._consumer.list_offsets, [(topic, partition, BEGINNING)])
-        except KafkaFailure as failure:
-            self._sparing.say(logging.WARNING, "the cluster does not say where a log begins", error=failure.name)
-            self._loop.call_later(1.0, lambda: self._keep(self._restart_at_beginning(topic, partition, position)))
             return
-        if (topic, partition) not in self._ledger.partitions():
-            return  # it went to another member meanwhile
-        self._note_missed(topic, partition, position, begin.offset)
-        abandoned_count = self._ledger.revoke(topic, partition)
-        if abandoned_count:
-            self._books.ended(topic, abandoned=abandoned_count)
-        self._ledger.assign(topic, partition, begin.offset)
+        for name, topic in described.items():
+            owned = [key for key in self._ledger.partitions() if key[0] == name]
+            if topic.error or not topic.topic_id or not owned:
+                continue
+            if self._topic_ids.setdefault(name, topic.topic_id) != topic.topic_id:
+                await self._restart(self._generations(owned), topic.topic_id)
+
+    async def _compare_committed_ids(self, starts: dict[Key, Start], generations: dict[Key, int]) -> None:
+        """The same for what happened while nobody read: a commit carries the id of its topic."""
+        await self._follow_topic_ids({topic for topic, _ in starts})
+        ids = self._topic_ids
+        made_anew = [
+            key for key, start in starts.items() if start.topic_id and start.topic_id != ids.get(key[0], start.topic_id)
+        ]
+        await self._restart({key: generations[key] for key in made_anew})
+
+    def _generations(self, keys: list[Key]) -> dict[Key, int]:
+        """Of those that are assigned: a restart is about one generation, and the next one has had its own start."""
+        return {key: generation for key in keys if (generation := self._ledger.generation(*key)) >= 0}
+
+    async def _restart(self, generations: dict[Key, int], topic_id: str = "") -> None:
+        """Read partitions anew from the beginning of their logs. `topic_id`: of their topic, which was made anew."""
+
+        def left() -> list[Key]:
+            return [key for key, generation in generations.items() if self._ledger.generation(*key) == generation]
+
+        attempt = 0
+        while keys := left():
+            try:
+                begins = await self._beginnings.log_starts(keys)
+            except KafkaFailure as failure:
+                self._sparing.say(logging.WARNING, "the cluster does not say where a log begins", error=failure.name)
+                await asyncio.sleep(delay_s(attempt, self._random))
+                attempt += 1
+                continue
+            async with self._assignment:
+                self._serve_control()
+                if self._rebalances.empty() and left() == keys:
+                    self._read_anew(begins, topic_id)
+                    return
+
+    def _read_anew(self, begins: dict[Key, int], topic_id: str) -> None:
+        others = [key for key in self._ledger.partitions() if key not in begins]
+        for key, begin in begins.items():
+            self._note_missed(*key, self._ledger.next_offset(*key), begin)
+            self._abandon(*key)
+        rows = [(*key, begin) for key, begin in begins.items()]
         if self._consumer.rebalance_protocol == "COOPERATIVE":
-            self._consumer.unassign([(topic, partition)], incremental=True)
-            self._consumer.assign([(topic, partition, begin.offset)], incremental=True)
+            self._consumer.unassign(list(begins), incremental=True)
+            self._consumer.assign(rows, incremental=True)
         else:
-            others = [key for key in self._ledger.partitions() if key != (topic, partition)]
-            rows = [
-                (row.topic, row.partition, row.offset if row.offset >= 0 else self.committed[row.topic, row.partition])
-                for row in self._consumer.positions(others)
-            ]
-            self._consumer.assign([*rows, (topic, partition, begin.offset)], incremental=False)
+            # All of them stop and start; the others go on where they stand.
+            stands = {(row.topic, row.partition): row.offset for row in self._consumer.positions(others)}
+            rows += [(*key, max(stands[key], self._ledger.next_offset(*key))) for key in others]
+            self._consumer.unassign([], incremental=False)
+            self._consumer.assign(rows, incremental=False)
+        if topic_id:
+            # Not before: a commit of the old log must never carry the id of the new one.
+            self._topic_ids |= {topic: topic_id for topic, _ in begins}
+        for key, begin in begins.items():
+            self._ledger.assign(*key, begin)
+        self._commit_start(begins.items())
+
+    def _commit_start(self, starts: Iterable[tuple[Key, int]]) -> None:
+        """Of a log that lacks what was committed: librdkafka commits a stored offset only above its last commit."""
+        self._consumer.commit([(*key, offset, -1, self._metadata(key[0])) for key, offset in starts])
 
     # The end
 
     async def leave(self, timeout_s: float) -> bool:
         """Give everything back and leave the group. False when the group did not let us go in time."""
-        self._consumer.close()
+        try:
+            self._consumer.close()
+        except KafkaFailure as error:  # after a fatal error librdkafka leaves no group
+            self._log.warning("the group is not left", extra={"error": error.name, "reason": str(error)})
+            return False
         deadline_s = self._loop.time() + timeout_s
         while not self._consumer.closed:
             self._serve_control()

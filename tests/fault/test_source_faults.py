@@ -1,0 +1,58 @@
+"""The cluster answers the source with errors, or sends it away. Nothing is skipped, and nothing stands still unseen."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+import uvloop
+
+from ingestd._librdkafka import MockCluster
+from tests.support.daemon_process import INPUT
+from tests.support.harness import Harness, event, make_config, mock_cluster, publish, settled, until
+from tests.support.redis_node import RedisNode
+
+FETCH, LIST_OFFSETS, HEARTBEAT = 1, 2, 12  # the Kafka protocol's numbers of the requests
+OFFSET_OUT_OF_RANGE, NOT_LEADER_FOR_PARTITION, FENCED_INSTANCE_ID = 1, 6, 82
+
+
+@pytest.fixture
+def cluster() -> Iterator[MockCluster]:
+    made = mock_cluster()
+    yield made
+    made.close()
+
+
+def run(work) -> None:
+    uvloop.run(asyncio.wait_for(work, 90))
+
+
+def test_an_error_in_the_answer_to_where_a_log_begins_skips_nothing(cluster: MockCluster, redis_node: RedisNode):
+    async def work() -> None:
+        publish(cluster, [event(f"e{n}") for n in range(10)])
+        cluster.push_errors(LIST_OFFSETS, [NOT_LEADER_FOR_PARTITION])
+        harness = Harness(make_config(cluster, redis_node.url))
+        async with harness as app:
+            await until(lambda: app.books.account(INPUT).delivered == 10, "all are delivered")
+        assert harness.code == 0
+
+    run(work())
+
+
+def test_a_partition_that_is_read_anew_goes_on_every_time(cluster: MockCluster, redis_node: RedisNode):
+    async def work() -> None:
+        harness = Harness(make_config(cluster, redis_node.url))
+        async with harness as app:
+            await settled(app)
+            publish(cluster, [event(f"e{n}") for n in range(10)])
+            await until(lambda: app.source.committed[INPUT, 0] == 10, "all are committed")
+            for times in range(1, 6):
+                redis_node.freeze()  # so that nothing is committed but the start
+                cluster.push_errors(FETCH, [OFFSET_OUT_OF_RANGE])
+                await until(lambda: app.source.committed[INPUT, 0] == 0, "the start is committed")
+                redis_node.thaw()
+                await until(lambda n=times: app.books.account(INPUT).delivered == 10 * (n + 1), "they came again")
+                await until(lambda: app.source.committed[INPUT, 0] == 10, "all are committed")
+            assert app.books.balances()
+        assert harness.code == 0
+
+    run(work())
