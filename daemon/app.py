@@ -19,6 +19,7 @@ from ingestd._fastpath import IndexCache, RouteTable
 from ingestd._librdkafka import Consumer, Handle, KafkaNotice, Producer
 from ingestd.config import Config
 from ingestd.engine import Engine, Limits
+from ingestd.errors import KafkaFailure
 from ingestd.health import HealthReporter
 from ingestd.ledger import Ledger
 from ingestd.logs import Sparing
@@ -80,7 +81,7 @@ class App:
             self.ledger,
             self.books,
             self.counters,
-            self.on_notice,
+            self.on_source_notice,
             self.log,
             random_source,
         )
@@ -139,6 +140,18 @@ class App:
             )
         else:
             self.log.debug("kafka client", extra={"facility": notice.name, "reason": notice.text})
+
+    def on_source_notice(self, notice: KafkaNotice) -> None:
+        """A fatal error ends the consumer for good, such as another instance with the same group_instance_id."""
+        if not notice.fatal:
+            self.on_notice(notice)
+        elif self.failure is None:
+            self.failure = KafkaFailure(notice.code, notice.name, notice.text)
+            self.counters.add("ingestd_errors_total", "kafka", notice.name)
+            self.log.error(
+                "kafka has shut this consumer out, the daemon ends", extra={"error": notice.name, "reason": notice.text}
+            )
+            self.stopping.set()
 
     def on_signal(self, number: int) -> None:
         if self.stopping.is_set():

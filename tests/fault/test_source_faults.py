@@ -56,3 +56,20 @@ def test_a_partition_that_is_read_anew_goes_on_every_time(cluster: MockCluster, 
         assert harness.code == 0
 
     run(work())
+
+
+def test_a_static_member_that_is_fenced_ends_the_daemon_with_a_line_that_says_so(
+    cluster: MockCluster, redis_node: RedisNode
+):
+    async def work() -> None:
+        kafka = {"group_instance_id": "twin", "consumer_options": {"heartbeat.interval.ms": "100"}}
+        harness = Harness(make_config(cluster, redis_node.url, kafka=kafka))
+        async with harness as app:
+            await settled(app)
+            cluster.push_errors(HEARTBEAT, [FENCED_INSTANCE_ID])
+            await until(lambda: app.stopping.is_set(), "it ends by itself")
+        assert harness.code == 1
+        (line,) = [record for record in harness.lines.records if "shut this consumer out" in record.getMessage()]
+        assert line.error == "FENCED_INSTANCE_ID"
+
+    run(work())
