@@ -11,15 +11,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 
-from ingestd import __version__, allocator, kafka_options, rules
+from ingestd import __version__, allocator, config_check, kafka_options, reload, rules
 from ingestd._fastpath import IndexCache, RouteTable
 from ingestd._librdkafka import Consumer, Handle, KafkaNotice, Producer
 from ingestd.config import Config
 from ingestd.engine import Engine, Limits
-from ingestd.errors import KafkaFailure
+from ingestd.errors import ConfigError, KafkaFailure, Problem
 from ingestd.health import HealthReporter
 from ingestd.ledger import Ledger
 from ingestd.logs import Sparing
@@ -41,11 +42,27 @@ def fault_texts() -> list[tuple[str, str, str]]:
     return [(fault.name.lower(), FAULT_STAGES.get(fault, ""), FAULT_MESSAGES.get(fault, "")) for fault in Fault]
 
 
-class App:
-    """One daemon. Runs on: the loop."""
+class Reloaded(NamedTuple):
+    """What a reload came to. With problems nothing was changed."""
 
-    def __init__(self, config: Config, log: logging.Logger, books_file: Path | None) -> None:
+    live: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class App:
+    """One daemon. Runs on: the loop. `reread` gives the config as its file has it now, or raises ConfigError."""
+
+    def __init__(
+        self,
+        config: Config,
+        log: logging.Logger,
+        books_file: Path | None,
+        reread: Callable[[], Config] | None = None,
+    ) -> None:
         self.config = config
+        self.reread = reread
+        self.reloading = asyncio.Lock()
         self.log = log
         self.books_file = books_file
         self.host = socket.gethostname()
@@ -59,18 +76,16 @@ class App:
 
     def build(self) -> None:
         config, random_source = self.config, random.Random()
-        compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics)
         self.ledger, self.books, self.counters = Ledger(), Books(), Counters()
         cache = IndexCache()
-        limits = Limits(
-            config.pipeline.batch_events_max, config.pipeline.in_flight_events_max, kafka_options.held_bytes_max(config)
-        )
+        compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics)
         table = RouteTable(compiled, **rules.table_arguments(config))
-        self.engine = Engine(limits, table, cache, self.ledger, self.books, self.counters, time.time, self.log)
-        streaming = config.observability.event_streaming
+        self.engine = Engine(
+            limits_of(config), table, cache, self.ledger, self.books, self.counters, time.time, self.log
+        )
         self.consumer = Consumer(
             kafka_options.consumer_options(config, self.client_id),
-            [streaming.correlation_id_header, "correlation_id"],
+            correlation_headers(config),
             config.kafka.index_only_topics,
         )
         self.source = Source(
@@ -100,10 +115,9 @@ class App:
         )
         self.engine.connect(self.source, self.kafka, self.redis)
         self.source.connect(self.engine.pump, self.engine.hold, self.engine.resume, self.engine.drained)
-        reporter = HealthReporter(config.health, streaming.service_name, self.host, self.instance, __version__)
         self.probes = Probes(
             config,
-            reporter,
+            self.make_reporter(),
             self.source,
             self.consumer,
             self.kafka,
@@ -114,6 +128,10 @@ class App:
             self.counters,
             self.log,
         )
+
+    def make_reporter(self) -> HealthReporter:
+        service = self.config.observability.event_streaming.service_name
+        return HealthReporter(self.config.health, service, self.host, self.instance, __version__)
 
     def make_producer(self, alone: bool) -> Producer:
         options = kafka_options.single_record_options if alone else kafka_options.producer_options
@@ -172,11 +190,63 @@ class App:
         )
         self.stopping.set()
 
+    def on_hangup(self) -> None:
+        task = asyncio.create_task(self.reload())
+        self.tasks.append(task)  # else it may be collected before it ends
+        task.add_done_callback(self.tasks.remove)
+        task.add_done_callback(self.watch_task)
+
+    async def reload(self) -> Reloaded:
+        """Read the config's file again and take over, between two batches, what needs no restart.
+
+        A file with a problem changes nothing. What needs a restart is named, and stays as it was.
+        """
+        async with self.reloading:
+            try:
+                if self.reread is None:
+                    raise ConfigError([Problem("(file)", "this daemon was not started from a file")])
+                # On a helper thread: a large file would keep the loop from its batches.
+                new = await self.loop.run_in_executor(None, self.reread)
+                live = reload.live_part(self.config, new)
+                # Each file may be sound and what runs of both not: an output that is still an input, for instance.
+                config_check.ensure(live, "the new config, without what needs a restart")
+            except ConfigError as error:
+                self.log.error(
+                    "the new config has problems, the old one stays",
+                    extra={"source": error.source, "problems": [str(problem) for problem in error.problems]},
+                )
+                return Reloaded(problems=tuple(error.problems))
+            changed, restart = reload.changes(self.config, new)
+            if changed:
+                self.take_over(live)
+            self.log.log(
+                logging.WARNING if restart else logging.INFO,
+                "config reloaded, some keys need a restart" if restart else "config reloaded",
+                extra={"changed": changed, "need_a_restart": restart},
+            )
+            return Reloaded(changed, restart)
+
+    def take_over(self, config: Config) -> None:
+        """Swap everything that stands between two batches. Called on the loop, so no batch is in the middle of it."""
+        compiled, topics = rules.compile_rules(config.rules, config.kafka.topics, self.topics)
+        table = RouteTable(compiled, **rules.table_arguments(config))
+        added = topics.names[len(self.topics.names) :]
+        if added:
+            self.kafka.add_topics(list(added))
+        self.config, self.topics = config, topics
+        self.engine.swap(limits_of(config), table)
+        self.consumer.set_correlation_headers(correlation_headers(config))
+        self.source.drain_timeout_s = config.pipeline.drain_timeout_ms / 1000
+        self.redis.swap(config.redis)
+        self.probes.swap(config, self.make_reporter())
+        self.log.setLevel(config.logging.level.upper())
+
     async def run(self) -> int:
         """Until a signal, or an error that nobody expected. Gives the exit code."""
         self.loop.set_exception_handler(self.on_failure)
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.on_signal, number)
+        self.loop.add_signal_handler(signal.SIGHUP, self.on_hangup)
         self.tasks = [
             asyncio.create_task(work) for work in (self.redis.run(), self.probes.run(), self.keep_books_file())
         ]
@@ -250,6 +320,17 @@ class App:
             await asyncio.sleep(BOOKS_INTERVAL_S)
 
 
+def limits_of(config: Config) -> Limits:
+    """The engine's limits."""
+    pipeline = config.pipeline
+    return Limits(pipeline.batch_events_max, pipeline.in_flight_events_max, kafka_options.held_bytes_max(config))
+
+
+def correlation_headers(config: Config) -> list[str]:
+    """Where a correlation id is looked for when the event itself has none (design 6.1)."""
+    return [config.observability.event_streaming.correlation_id_header, "correlation_id"]
+
+
 def destroy_all(wait_for_questions: Callable[[], None], handles: list[Handle]) -> bool:
     """Runs on: a helper thread. False when librdkafka did not end its threads in time."""
     wait_for_questions()
@@ -260,11 +341,16 @@ def destroy_all(wait_for_questions: Callable[[], None], handles: list[Handle]) -
     return not any(thread.is_alive() for thread in threads)
 
 
-def serve(config: Config, log: logging.Logger, books_file: Path | None = None) -> int:
+def serve(
+    config: Config,
+    log: logging.Logger,
+    books_file: Path | None = None,
+    reread: Callable[[], Config] | None = None,
+) -> int:
     """Run the daemon until it is told to stop; gives the exit code."""
     allocator.keep_freed_memory()
 
     async def main() -> int:
-        return await App(config, log, books_file).run()
+        return await App(config, log, books_file, reread).run()
 
     return uvloop.run(main())

@@ -96,6 +96,15 @@ class Engine:
     def connect(self, source: Taker, kafka: DeadLetterSink, redis: Sink) -> None:
         self._source, self._kafka, self._redis = source, kafka, redis
 
+    def swap(self, limits: Limits, table: RouteTable) -> None:
+        """Other limits, rules and times to live, from the next batch on. What is open keeps what it was made with."""
+        if limits.batch_events_max != self.limits.batch_events_max:
+            self._pool.clear()
+        self.limits, self.table = limits, table
+        # What it knows of TTLs was set by the old ones.
+        self._cache.clear()
+        self.schedule()
+
     # Taking
 
     def pump(self) -> None:
@@ -202,7 +211,7 @@ class Engine:
         batch.release()
         batch.batch_id = 0
         batch.table = None
-        if len(self._pool) < POOL_MAX:
+        if len(self._pool) < POOL_MAX and batch.events_max == self.limits.batch_events_max:
             self._pool.append(batch)
         self._progress.set()
         if self.holding_back:

@@ -54,6 +54,10 @@ class Probes:
         self._window: list[tuple[float, int, int]] = []  # (time, received, dead-lettered)
         self.statuses: dict[str, Status] = {}
 
+    def swap(self, config: Config, reporter: HealthReporter) -> None:
+        """Another interval, other warning limits, from the next look on."""
+        self._config, self._reporter = config, reporter
+
     async def run(self) -> None:
         while True:
             due_s = self._loop.time() + self._config.health.interval_s

@@ -33,18 +33,24 @@ class CompiledRule(msgspec.Struct, frozen=True):
     threshold: int
 
 
-def output_topics(rules: Sequence[RuleConfig], topics: TopicsConfig) -> OutputTopics:
-    """The table of output topics. One that a rule names and that is a typed topic keeps its typed number."""
+def output_topics(rules: Sequence[RuleConfig], topics: TopicsConfig, known: OutputTopics | None = None) -> OutputTopics:
+    """The table of output topics. One that a rule names and that is a typed topic keeps its typed number. Those of
+    `known` keep theirs at a reload, also when no rule names them any more: sends in flight go by number."""
     names = [topics.logs, topics.metrics, topics.alerts, topics.traces, topics.health_checks]
     names.append(topics.dead_letter)
+    if known is not None:
+        assert list(known.names[: len(names)]) == names, "typed topics change with a restart"
+        names = list(known.names)
     for rule in rules:
         names += [topic for topic in dict.fromkeys(rule.topics) if topic not in names]
     return OutputTopics(tuple(names))
 
 
-def compile_rules(rules: Sequence[RuleConfig], topics: TopicsConfig) -> tuple[tuple[CompiledRule, ...], OutputTopics]:
+def compile_rules(
+    rules: Sequence[RuleConfig], topics: TopicsConfig, known: OutputTopics | None = None
+) -> tuple[tuple[CompiledRule, ...], OutputTopics]:
     """All rules in their order, and the topics that they number. `config_check` has found the rules to be sound."""
-    table = output_topics(rules, topics)
+    table = output_topics(rules, topics, known)
     return tuple(_compile(rule, table.names) for rule in rules), table
 
 

@@ -49,7 +49,7 @@ class Source:
         self._consumer = consumer
         self._topics = topics
         self._beginnings = Beginnings(consumer, auto_offset_reset, self._ask)
-        self._drain_timeout_s = drain_timeout_s
+        self.drain_timeout_s = drain_timeout_s
         self._ledger = ledger
         self._books = books
         self._counters = counters
@@ -288,7 +288,7 @@ class Source:
             return keys
         self._hold()
         try:
-            drained = await self._drained(owned, self._drain_timeout_s)
+            drained = await self._drained(owned, self.drain_timeout_s)
             self.store()
             self._fence(owned, "given back" if drained else "given back before they were drained")
             self._consumer.unassign(owned, incremental=incremental)

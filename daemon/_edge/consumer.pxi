@@ -58,7 +58,7 @@ cdef class Consumer(Handle):
 
     def __init__(self, dict options, correlation_headers=(), index_only=()):
         self.slots_by_handle, self.slots_by_name, self.topics = {}, {}, []
-        self.correlation_headers = [name.encode() for name in correlation_headers]
+        self.set_correlation_headers(correlation_headers)
         self.index_only = frozenset(index_only)
         self.open(TYPE_CONSUMER, options, EVENT_REBALANCE | EVENT_OFFSET_COMMIT)
         self.control_queue = f.rd_kafka_queue_get_consumer(self.rk)
@@ -75,6 +75,10 @@ cdef class Consumer(Handle):
         f.rd_kafka_queue_destroy(self.data_queue)
         f.rd_kafka_queue_destroy(self.control_queue)
         return 0
+
+    def set_correlation_headers(self, names):
+        """Header names in which a correlation id is looked for from the next `take` on; the first with a value wins."""
+        self.correlation_headers = [name.encode() for name in names]
 
     def subscribe(self, topics):
         """Join the group. Names, or regular expressions that begin with ^."""

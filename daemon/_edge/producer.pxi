@@ -79,7 +79,6 @@ cdef class Producer(Handle):
     keep_timestamps: typed records keep the source record's time.
     """
 
-    cdef list topic_names
     cdef rktopic_t **topics
     cdef Py_ssize_t topic_count
     cdef list fault_texts
@@ -88,20 +87,11 @@ cdef class Producer(Handle):
     cdef reports_t reports
 
     def __init__(self, dict options, topic_names, fault_texts, str host not None, bint keep_timestamps=True):
-        cdef Py_ssize_t i
-        self.topic_names = list(topic_names)
         self.fault_texts = [tuple(text.encode() for text in texts) for texts in fault_texts]
         self.host = host.encode()
         self.keep_timestamps = keep_timestamps
-        self.topics = <rktopic_t **>calloc(len(self.topic_names), sizeof(rktopic_t *))
-        if self.topics == NULL:
-            raise MemoryError()
         self.open(TYPE_PRODUCER, options, 0, &self.reports)
-        for i, name in enumerate(self.topic_names):
-            self.topics[i] = f.rd_kafka_topic_new(self.live(), name.encode(), NULL)
-            if self.topics[i] == NULL:
-                raise failure(-186, f"{name!r} is no topic name")
-            self.topic_count += 1
+        self.add_topics(topic_names)
 
     def __dealloc__(self):
         free(self.topics)
@@ -113,6 +103,19 @@ cdef class Producer(Handle):
             f.rd_kafka_topic_destroy(self.topics[i])
         self.topic_count = 0
         return 0
+
+    def add_topics(self, topic_names):
+        """More output topics, numbered on from those that are there. Pending sends keep theirs."""
+        cdef Py_ssize_t wanted = self.topic_count + len(topic_names)
+        cdef rktopic_t **moved = <rktopic_t **>realloc(self.topics, max(1, wanted) * sizeof(rktopic_t *))
+        if moved == NULL:
+            raise MemoryError()
+        self.topics = moved
+        for name in topic_names:
+            self.topics[self.topic_count] = f.rd_kafka_topic_new(self.live(), name.encode(), NULL)
+            if self.topics[self.topic_count] == NULL:
+                raise failure(-186, f"{name!r} is no topic name")
+            self.topic_count += 1
 
     def send_many(self, Batch batch not None):
         """Enqueue all sends of the batch that wait. True: none waits any more; False: the queue is full, try again.

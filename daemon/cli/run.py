@@ -6,7 +6,7 @@ import click
 
 from ingestd import config_check, logs
 from ingestd.cli import config_option
-from ingestd.config import load
+from ingestd.config import Config, find, load
 
 
 @click.command("run")
@@ -21,10 +21,16 @@ def command(config_path: str | None, books_file: Path | None) -> int:
     """Run the daemon in the foreground.
 
     SIGTERM or Ctrl-C: take nothing more, finish what was taken, leave the group, exit 0. A second one: exit at once.
+    SIGHUP: read the config again; rules, limits, times to live, health and log level change without a rebalance.
     """
-    config = load(config_path)
-    config_check.ensure(config)
+
+    def read() -> Config:
+        config = load(config_path)
+        config_check.ensure(config, str(find(config_path)))
+        return config
+
+    config = read()
     log = logs.set_up(config.logging.level, config.logging.format)
     from ingestd.app import serve  # the compiled rooms are loaded only by those who need them
 
-    return serve(config, log, books_file)
+    return serve(config, log, books_file, read)

@@ -116,6 +116,12 @@ class KafkaSink:
                 add_dead_letter(batch, record_index, Fault.REJECTED_BY_REDIS, DEAD_LETTER_TOPIC_INDEX)
         self.submit(batch)
 
+    def add_topics(self, names: list[str]) -> None:
+        """More output topics, numbered on; handles that are made later have them by `make_producer`."""
+        for producer in (self._producer, self._alone):
+            if producer is not None:
+                producer.add_topics(names)
+
     def send_own(self, topic_index: int, value: bytes, key: bytes | None = None) -> bool:
         """A record of the daemon itself; False when it was refused. Nobody waits for its acknowledgement."""
         return self._producer.send_own(topic_index, value, key)

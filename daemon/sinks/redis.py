@@ -129,6 +129,10 @@ class RedisSink:
         """Batches that owe replies."""
         return len(self._unsent) + len(self._sent)
 
+    def swap(self, config: RedisConfig) -> None:
+        """Other limits and policies from now on; another user or password from the next connect on."""
+        self._config = config
+
     def submit(self, batch: Batch) -> None:
         """Take a batch. Called once a batch, and again after `rebuild_index`."""
         batch.slot = None

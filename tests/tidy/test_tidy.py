@@ -28,6 +28,7 @@ LEVELS = {
     "_fastpath": 2,
     "ledger": 2,
     "rules": 2,
+    "reload": 2,
     "health": 2,
     "_librdkafka": 3,
     "beginnings": 4,
