@@ -22,11 +22,10 @@ def alias_package() -> str:
 
 
 def extension(name: str) -> Extension:
-    parts = ["daemon/_abi.pxd", "daemon/_fastpath.pxd", *map(str, sorted(Path("daemon/_hot").glob("*.pxi")))]
     return Extension(
         f"ingestd.{name}",
         [f"daemon/{name}.pyx"],
-        depends=parts,
+        depends=sorted(map(str, [*Path("daemon").glob("*.pxd"), *Path("daemon").glob("*/*.pxi")])),
         extra_compile_args=COMPILE_ARGS,
         define_macros=[("FASTPATH_DEBUG", "1" if DEBUG else "0")],
         libraries=["dl"],
@@ -36,7 +35,9 @@ def extension(name: str) -> Extension:
 setup(
     packages=["ingestd", "ingestd.cli", "ingestd.sinks", "ingestd.client"],
     package_dir={"ingestd": "daemon"},
-    package_data={"ingestd": ["py.typed", "*.pyi", "*.pyx", "*.pxd", "_hot/*.pxi"]},
+    # What MANIFEST.in takes into the source archive is for building; a wheel has no use for it.
+    include_package_data=False,
+    package_data={"ingestd": ["py.typed", "*.pyi"]},
     ext_modules=cythonize(
         [extension("_fastpath"), extension("_librdkafka")],
         include_path=[alias_package()],

@@ -2,8 +2,8 @@
 
 cdef extern from *:
     """
+    #if PY_VERSION_HEX < 0x030C0000
     #include <structmember.h>
-    #if PY_VERSION_HEX < 0x030D0000
     #define Py_T_OBJECT_EX T_OBJECT_EX
     #endif
     /* Where a slot of a msgspec Struct lives in the object: reading it there costs a load, not a look-up. */
