@@ -1,6 +1,7 @@
 """A TCP proxy that cuts. It stands between a client and a server on 127.0.0.1, in the test's own loop."""
 
 import asyncio
+from contextlib import suppress
 
 
 class CuttingProxy:
@@ -11,6 +12,7 @@ class CuttingProxy:
         self.port = 0
         self._up_left: int | None = None
         self._down_left: int | None = None
+        self._serving: set[asyncio.Task[None]] = set()
         self.cuts = 0
 
     async def __aenter__(self) -> "CuttingProxy":
@@ -19,21 +21,38 @@ class CuttingProxy:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        """Closes every connection: uvloop warns of one that its loop's end finds open, and such a warning, made an
+        error, leaves the loop closing for ever."""
         self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     def arm(self, *, up_bytes: int | None = None, down_bytes: int | None = None) -> None:
         """The next cut; without arguments none."""
         self._up_left, self._down_left = up_bytes, down_bytes
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-        up = asyncio.create_task(self._pump(reader, server_writer, "_up_left"))
-        down = asyncio.create_task(self._pump(server_reader, writer, "_down_left"))
-        await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
-        for task in (up, down):
-            task.cancel()
-        for end in (writer, server_writer):
-            end.close()
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        ends, pumps = [writer], []
+        try:
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+            ends.append(server_writer)
+            pumps.append(asyncio.create_task(self._pump(reader, server_writer, "_up_left")))
+            pumps.append(asyncio.create_task(self._pump(server_reader, writer, "_down_left")))
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            pass  # the proxy ends; Python 3.12.1 takes a cancelled connection task for an error
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            for end in ends:
+                end.close()
+                with suppress(OSError):
+                    await end.wait_closed()
+            self._serving.discard(task)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: str) -> None:
         while data := await reader.read(65536):

@@ -135,7 +135,7 @@ def test_a_stub_names_what_its_module_has(name: str):
 
 
 def test_every_module_is_used():
-    used = set().union(*(imported(p) for p in DAEMON.rglob("*.py*") if p.suffix != ".pyi"))
+    used = set().union(*(imported(p) for p in DAEMON.rglob("*.py*") if p.suffix in (".py", ".pyx")))
     used |= {f"cli.{verb}" for verb in ("run", "validate", "test", "topics", "demo")} | {
         "__init__",
         "__main__",
@@ -146,3 +146,11 @@ def test_every_module_is_used():
     # What stands in the client library is for other people's programs.
     unused = {module_of(p) for p in DAEMON.rglob("*.py")} - used
     assert {name for name in unused if group_of(name) != "client"} == set()
+
+
+def test_the_wheel_has_every_package_and_the_source_archive_every_native_source():
+    packages = {".".join(("ingestd", *p.parent.relative_to(DAEMON).parts)) for p in DAEMON.rglob("__init__.py")}
+    listed = re.search(r"packages=\[(.*?)\]", (ROOT / "setup.py").read_text(), re.S)
+    assert set(re.findall(r"[\w.]+", listed[1])) == packages
+    (taken,) = re.findall(r"^recursive-include daemon (.*)$", (ROOT / "MANIFEST.in").read_text(), re.M)
+    assert {p.suffix for p in NATIVE} | {".pyi"} <= {Path(pattern).suffix for pattern in taken.split()}
