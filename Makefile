@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard daemon/*.pyx daemon/*.pxd daemon/_hot/*.pxi daemon/_edge/*.pxi)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help check build demo test test-all bench debug clean
+.PHONY: help check build demo test test-real test-all bench debug clean
 .DEFAULT_GOAL := help
 
 help:  ## Print every target with a sentence
@@ -31,7 +31,10 @@ demo: build  ## Run everything here for ten seconds, on a mock Kafka and a priva
 test: build  ## Run the tests that need no root, no Java and no Go
 	$(PYTEST) -m "not real"
 
-test-all: build  ## Run every lane, and fail where a lane cannot run
+test-real: build  ## Run what needs real Kafka and Redis (Java, Maven), and fail where it cannot run
+	INGESTD_REQUIRE_ALL=1 $(PYTEST) -m real
+
+test-all: build  ## Run both in one go: every lane, and fail where one cannot run
 	INGESTD_REQUIRE_ALL=1 $(PYTEST)
 
 bench: build  ## Measure CPU an event against a native copy loop, on real Kafka

@@ -1,0 +1,56 @@
+"""Runs a command with a limit of time, and ends whatever it leaves running. Exit code: the command's, or 124.
+
+    python3 .ci/lane.py SECONDS COMMAND...
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def children() -> dict[int, str]:
+    """The processes whose parent is this one, with their command lines; ended ones are collected."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if parent == os.getpid():
+                found[int(folder.name)] = (folder / "cmdline").read_text(errors="replace").replace("\0", " ").strip()
+    return found
+
+
+def end_all() -> None:
+    """Kill the children until there are none: those of a killed one become this process's."""
+    while left := children():
+        for pid, line in left.items():
+            print(f"left running, and ended now: {pid} {line[:200]}", flush=True)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def main(limit_s: float, words: list[str]) -> int:
+    # Orphans become children of this process, in whatever session or group they are.
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL).wait(limit_s)
+    except subprocess.TimeoutExpired:
+        print(f"not done within {limit_s:.0f} s: {' '.join(words)}", flush=True)
+        return 124
+    finally:
+        end_all()
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]), sys.argv[2:]))
