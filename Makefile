@@ -42,8 +42,7 @@ bench: build  ## Measure CPU an event against a native copy loop, on real Kafka
 
 debug:  ## Build with invariant checks and annotated HTML, and run the fast tests on it
 	INGESTD_DEBUG=1 $(MAKE) -B $(VENV)/built
-	INGESTD_DEBUG=1 $(PYTEST) -m "not real and not slow"
-	touch setup.py
+	INGESTD_DEBUG=1 $(PYTEST) -m "not real and not slow"; status=$$?; touch setup.py; exit $$status
 
 clean:  ## Remove what was built
-	rm -rf $(VENV) build dist *.egg-info daemon/*.so daemon/_fastpath.c daemon/_librdkafka.c daemon/*.html bench/native_loop
+	rm -rf $(VENV) build dist *.egg-info daemon/*.so daemon/_fastpath.c daemon/_librdkafka.c daemon/*.html daemon/*/*.html bench/native_loop
