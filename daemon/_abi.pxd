@@ -29,6 +29,7 @@ cdef struct record_t:
     uint32_t reply_end            # replies of the batch up to and with this record's
     uint8_t verdict               # model.Verdict
     uint8_t fault                 # model.Fault
+    uint8_t taps                  # a bit for each tap of the RouteTable that wants to see it
 
 cdef enum:
     SEND_HEADERS = 1              # copy the source record's headers

@@ -26,4 +26,5 @@ cdef class Batch:
     cdef int add_span(
         self, void *rkt, const char *topic, uint32_t topic_slot, int32_t partition, int64_t offset, bint index_only
     ) except -1
+    cdef object describe(self, Py_ssize_t record_index)
     cdef int append_send(self, Py_ssize_t record_index, uint16_t topic, uint8_t flags, int fault) except -1

@@ -11,6 +11,18 @@ VOCABULARY: dict[str, dict[str, int]]
 # (payload, timestamp_ms, topic, topic_slot, partition, offset, headers, index_only)
 RecordRow = tuple[bytes | None, int, str, int, int, int, list[tuple[str, bytes]] | None, bool]
 
+class Tapped(NamedTuple):
+    """One event that a tap wants to see. `topics`: indexes of the output topics that it goes to."""
+
+    payload: bytes
+    topic_slot: int
+    partition: int
+    offset: int
+    timestamp_ms: int
+    verdict: int
+    fault: int
+    topics: list[int]
+
 class Span(NamedTuple):
     """A run of records of one partition inside one batch."""
 
@@ -54,6 +66,8 @@ class RouteTable:
         traces_ttl_s: int,
         alerts_ttl_s: int,
         index_members_max: int,
+        taps: Sequence[CompiledRule] = (),
+        dead_taps: int = 0,
         scans: bool = True,
     ) -> None: ...
 
@@ -98,6 +112,7 @@ class Batch:
     def sends(self) -> list[tuple[int, int, bytes | None, int, int]]: ...
     def verdicts(self) -> list[tuple[int, int]]: ...
     def fault_counts(self) -> dict[int, int]: ...
+    def tapped(self, tap: int, most: int) -> tuple[int, list[Tapped]]: ...
     def reply_ends(self) -> list[int]: ...
     def trim_replies(self) -> list[int]: ...
     def record_of_reply(self, reply_index: int) -> int: ...

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import uvloop
 
 from ingestd import __version__, allocator, config_check, kafka_options, reload, rules
-from ingestd._fastpath import IndexCache, RouteTable
+from ingestd._fastpath import Batch, IndexCache, RouteTable
 from ingestd._librdkafka import Consumer, Handle, KafkaNotice, Producer
 from ingestd.config import Config
 from ingestd.engine import Engine, Limits
@@ -30,6 +30,7 @@ from ingestd.probes import Probes
 from ingestd.sinks.kafka import KafkaSink, destroy_aside
 from ingestd.sinks.redis import RedisSink
 from ingestd.source import Source
+from ingestd.taps import Taps
 
 # After the drain: leaving the group, then librdkafka's threads. Each has its own bound, so that a stop always ends.
 LEAVE_TIMEOUT_S = 5.0
@@ -78,10 +79,17 @@ class App:
         config, random_source = self.config, random.Random()
         self.ledger, self.books, self.counters = Ledger(), Books(), Counters()
         cache = IndexCache()
+        self.taps = Taps(self.on_taps, self.loop.time)
         compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics)
-        table = RouteTable(compiled, **rules.table_arguments(config))
         self.engine = Engine(
-            limits_of(config), table, cache, self.ledger, self.books, self.counters, time.time, self.log
+            limits_of(config),
+            self.make_table(config, compiled),
+            cache,
+            self.ledger,
+            self.books,
+            self.counters,
+            time.time,
+            self.log,
         )
         self.consumer = Consumer(
             kafka_options.consumer_options(config, self.client_id),
@@ -128,6 +136,20 @@ class App:
             self.counters,
             self.log,
         )
+
+    def make_table(self, config: Config, compiled: tuple[rules.CompiledRule, ...]) -> RouteTable:
+        return RouteTable(
+            compiled, taps=self.taps.rules, dead_taps=self.taps.dead_taps, **rules.table_arguments(config)
+        )
+
+    def on_taps(self) -> None:
+        """Somebody begins or ends to look on."""
+        compiled, _ = rules.compile_rules(self.config.rules, self.config.kafka.topics, self.topics)
+        self.engine.swap_table(self.make_table(self.config, compiled))
+        self.engine.look = self.look if len(self.taps) else None
+
+    def look(self, batch: Batch) -> None:
+        self.taps.look(batch, self.source.topic, self.topics.names)
 
     def make_reporter(self) -> HealthReporter:
         service = self.config.observability.event_streaming.service_name
@@ -229,7 +251,7 @@ class App:
     def take_over(self, config: Config) -> None:
         """Swap everything that stands between two batches. Called on the loop, so no batch is in the middle of it."""
         compiled, topics = rules.compile_rules(config.rules, config.kafka.topics, self.topics)
-        table = RouteTable(compiled, **rules.table_arguments(config))
+        table = self.make_table(config, compiled)
         added = topics.names[len(self.topics.names) :]
         if added:
             self.kafka.add_topics(list(added))

@@ -92,9 +92,14 @@ class Engine:
         self.in_flight_events = 0
         self.held_bytes = 0
         self.holding_back = False  # by its own limits, with records waiting
+        self.look: Callable[[Batch], None] | None = None  # for the taps, set while there are any
 
     def connect(self, source: Taker, kafka: DeadLetterSink, redis: Sink) -> None:
         self._source, self._kafka, self._redis = source, kafka, redis
+
+    def swap_table(self, table: RouteTable) -> None:
+        """The same rules with other taps, from the next batch on."""
+        self.table = table
 
     def swap(self, limits: Limits, table: RouteTable) -> None:
         """Other limits, rules and times to live, from the next batch on. What is open keeps what it was made with."""
@@ -153,6 +158,8 @@ class Engine:
         self._next_batch_id += 1
         self._open_spans(batch)
         process_batch(batch, self.table, self._cache, int(self._wall_s()))
+        if self.look is not None:
+            self.look(batch)
         held_bytes = batch.held_bytes
         self._open[batch_id] = (batch, held_bytes)
         self.held_bytes += held_bytes

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ingestd.config import Config, RuleConfig, TopicsConfig
+from ingestd.config import Config, MatchConfig, RuleConfig, TopicsConfig
 from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, Action, PartitionBy
 
 RANDOMNESS_BITS: Final = 56
@@ -52,6 +52,11 @@ def compile_rules(
     """All rules in their order, and the topics that they number. `config_check` has found the rules to be sound."""
     table = output_topics(rules, topics, known)
     return tuple(_compile(rule, table.names) for rule in rules), table
+
+
+def compile_match(match: MatchConfig) -> CompiledRule:
+    """A match alone, for who only looks on: it ends nothing and goes nowhere."""
+    return _compile(RuleConfig(name="match", action="keep", match=match), ())
 
 
 def _compile(rule: RuleConfig, topic_names: tuple[str, ...]) -> CompiledRule:

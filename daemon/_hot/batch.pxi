@@ -7,6 +7,19 @@ cdef enum:
     RESP_KEPT_BYTES = 8 * 1024 * 1024
 
 
+class Tapped(NamedTuple):
+    """One event that a tap wants to see. `topics`: indexes of the output topics that it goes to."""
+
+    payload: bytes
+    topic_slot: int
+    partition: int
+    offset: int
+    timestamp_ms: int
+    verdict: int
+    fault: int
+    topics: list
+
+
 class Span(NamedTuple):
     """A run of records of one partition inside one batch."""
 
@@ -165,6 +178,38 @@ cdef class Batch:
             if self.b.records[i].fault != FAULT_NONE:
                 counts[self.b.records[i].fault] = counts.get(self.b.records[i].fault, 0) + 1
         return counts
+
+    def tapped(self, int tap, Py_ssize_t most):
+        """(how many events tap number `tap` wants, up to `most` of them as Tapped, spread over the batch)."""
+        cdef batch_t *b = &self.b
+        cdef Py_ssize_t i, matched = 0, step, at = 0
+        for i in range(b.record_count):
+            matched += b.records[i].taps >> tap & 1
+        if not matched or most < 1:
+            return matched, []
+        step = (matched + most - 1) // most
+        chosen = []
+        for i in range(b.record_count):
+            if b.records[i].taps >> tap & 1:
+                if at % step == 0:
+                    chosen.append(self.describe(i))
+                at += 1
+        return matched, chosen
+
+    cdef object describe(self, Py_ssize_t record_index):
+        cdef batch_t *b = &self.b
+        cdef record_t *record = &b.records[record_index]
+        cdef message_t *message = record.message
+        cdef Py_ssize_t i
+        topics = []
+        for i in range(b.send_count):
+            if b.sends[i].record_index == <uint32_t>record_index:
+                topics.append(b.sends[i].topic_index)
+        return Tapped(
+            (<char *>message.payload)[:message.len] if message.payload != NULL else b"",
+            b.spans[record.span_index].topic_slot, message.partition, message.offset, record.timestamp_ms,
+            record.verdict, record.fault, topics,
+        )
 
     def reply_ends(self):
         """By record: how many replies the batch has had when this record's are all in."""

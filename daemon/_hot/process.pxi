@@ -200,8 +200,11 @@ cdef int process_record(
     cdef route_t route
     cdef int fault = read_event(record, table, event)
     if fault != FAULT_NONE:
+        record.taps = table.dead_taps
         return 0 if index_alone else bury(b, record_index, fault)
     resolve_event(table, record, span, event, &route)
+    if table.tap_count:
+        record.taps = find_taps(table, event)
     if not index_alone:
         if route.topic_count and not span.index_only:
             send_event(b, record_index, &route, partition_key(table.partition_by, event))
@@ -254,6 +257,7 @@ def process_batch(Batch batch not None, RouteTable table not None, IndexCache ca
     for i in range(b.record_count):
         b.records[i].verdict = VERDICT_ROUTED
         b.records[i].fault = FAULT_NONE
+        b.records[i].taps = 0
     process_records(batch, table, cache, now_s, False)
 
 

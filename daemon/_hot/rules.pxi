@@ -11,6 +11,8 @@ cdef enum:
 cdef enum:
     # Topics of one event: its typed topic and what copies add. The config check names this limit.
     TOPICS_PER_EVENT_MAX = 32
+    # Who looks on at once: a bit of record_t.taps each.
+    TAPS_MAX = 8
     DEAD_LETTER_TOPIC = 5
 
 # A label that a rule asks for, and its values.
@@ -156,16 +158,29 @@ cdef int apply_rules(RouteTable table, event_t *event, route_t *route) except -1
     return 0
 
 
+cdef int find_taps(RouteTable table, event_t *event) except -1:
+    """A bit for each tap whose match the event meets."""
+    cdef int i, found = 0
+    for i in range(table.tap_count):
+        if rule_matches(&table.taps[i], table, event):
+            found |= 1 << i
+    return found
+
+
 @cython.final
 cdef class RouteTable:
     """Rules and storage settings as the loop reads them. Made anew at a reload, never changed.
 
+    taps: rules of which only the match counts, for people who look on; dead_taps: a bit for each that sees bad events.
     scans False: every event is read by msgspec, for the tests that compare the two ways.
     Owner of the rules' C array and of the sets in it; the texts in the sets belong to `kept`.
     """
 
     cdef rule_t *rules
     cdef Py_ssize_t rule_count
+    cdef rule_t *taps
+    cdef int tap_count
+    cdef uint8_t dead_taps
     cdef list kept                # what the rules and the decoder borrow
     cdef object struct, decoder
     cdef PyObject *decode         # borrowed from kept
@@ -189,7 +204,7 @@ cdef class RouteTable:
         self, rules, *, int partition_by, Py_ssize_t event_bytes_max, unsigned int stored_types_mask,
         bint index_correlation, bint index_trace, bint compact, uint32_t events_ttl_s, uint32_t logs_ttl_s,
         uint32_t error_logs_ttl_s, uint32_t traces_ttl_s, uint32_t alerts_ttl_s, int64_t index_members_max,
-        bint scans=True,
+        taps=(), uint8_t dead_taps=0, bint scans=True,
     ):
         self.partition_by = partition_by
         self.event_bytes_max = event_bytes_max
@@ -203,27 +218,31 @@ cdef class RouteTable:
         self.index_members_max = index_members_max
         # Often enough that a group is over its limit by less than a part in sixteen, seldom enough to cost nothing.
         self.trim_step = max(1, min(64, index_members_max // 16)) if index_members_max else 0
-        self.label_rules = any(rule.labels for rule in rules)
+        if len(taps) > TAPS_MAX:
+            raise ValueError(f"{len(taps)} taps are more than {TAPS_MAX}")
+        self.dead_taps = dead_taps
+        self.label_rules = any(rule.labels for rule in (*rules, *taps))
         self.scans = scans
         self.view = RecordView()
         self.kept = []
         self.prepare_decoder()
-        self.rules = <rule_t *>calloc(max(1, len(rules)), sizeof(rule_t))
+        self.rules = <rule_t *>calloc(len(rules) + len(taps) + 1, sizeof(rule_t))
         if self.rules == NULL:
             raise MemoryError()
+        self.taps = self.rules + len(rules)
         for rule in rules:
-            self.add_rule(rule)
+            self.rule_count += 1                      # from here on `__dealloc__` frees what it has
+            self.fill_rule(&self.rules[self.rule_count - 1], rule)
+        for rule in taps:
+            self.tap_count += 1
+            self.fill_rule(&self.taps[self.tap_count - 1], rule)
 
     def __dealloc__(self):
         cdef Py_ssize_t i
-        cdef int j
         for i in range(self.rule_count):
-            free(self.rules[i].services.slots)
-            free(self.rules[i].components.slots)
-            free(self.rules[i].correlation_ids.slots)
-            for j in range(self.rules[i].label_count):
-                free(self.rules[i].labels[j].values.slots)
-            free(self.rules[i].labels)
+            free_rule(&self.rules[i])
+        for i in range(self.tap_count):
+            free_rule(&self.taps[i])
         free(self.rules)
 
     cdef int prepare_decoder(self) except -1:
@@ -239,11 +258,9 @@ cdef class RouteTable:
         self.carrier_offset = checked_offset(Carrier, "correlation_id")
         return 0
 
-    cdef int add_rule(self, object compiled) except -1:
-        cdef rule_t *rule = &self.rules[self.rule_count]
+    cdef int fill_rule(self, rule_t *rule, object compiled) except -1:
         if len(compiled.topics) > TOPICS_PER_EVENT_MAX:
             raise ValueError(f"a rule names {len(compiled.topics)} topics, more than {TOPICS_PER_EVENT_MAX}")
-        self.rule_count += 1                          # from here on `__dealloc__` frees what it has
         rule.types_mask, rule.levels_mask = compiled.types_mask, compiled.levels_mask
         rule.action, rule.threshold = compiled.action, compiled.threshold
         rule.topic_count = <uint8_t>len(compiled.topics)
@@ -271,6 +288,16 @@ cdef class RouteTable:
         if values is not None:
             make_set(texts, [self.keep_text(value) for value in values])
         return 0
+
+
+cdef void free_rule(rule_t *rule) noexcept:
+    cdef int i
+    free(rule.services.slots)
+    free(rule.components.slots)
+    free(rule.correlation_ids.slots)
+    for i in range(rule.label_count):
+        free(rule.labels[i].values.slots)
+    free(rule.labels)
 
 
 OTHER_LAYOUT = f"msgspec {msgspec.__version__} keeps Struct fields in another way than the fast path reads them"

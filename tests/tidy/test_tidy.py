@@ -27,6 +27,7 @@ LEVELS = {
     "config_check": 3,
     "_fastpath": 2,
     "ledger": 2,
+    "taps": 3,
     "rules": 2,
     "reload": 2,
     "health": 2,
