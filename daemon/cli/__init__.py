@@ -16,12 +16,13 @@ VERBS = {
     "validate": "Check a config, and with it the cluster and Redis.",
     "test": "Show where events would go, without Kafka or Redis.",
     "topics": "Create the topics of a config.",
+    "lag": "Show how far this group is behind, also when no daemon runs.",
     "demo": "Run everything here, on a mock Kafka and a private Redis.",
 }
 
 
 class _Verbs(click.Group):
-    """Loads `ingestd.cli.<verb>` when it is needed."""
+    """Loads `ingestd.cli.<verb>` when it is needed; a dash in a verb is an underscore in its module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -29,7 +30,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        return importlib.import_module(f"ingestd.cli.{name}").command
+        return importlib.import_module(f"ingestd.cli.{name.replace('-', '_')}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

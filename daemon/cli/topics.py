@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import click
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic
 from rich.console import Console
 from rich.text import Text
@@ -80,6 +80,15 @@ class Cluster:
             }
         except KafkaException as error:
             raise ClusterError(error.args[0].str()) from None
+
+    def committed(self, group: ConsumerGroupTopicPartitions) -> dict[tuple[str, int], int]:
+        """What a group has committed, by (topic, partition); those without a commit are left out."""
+        try:
+            (answer,) = self._admin.list_consumer_group_offsets([group], request_timeout=ANSWER_TIMEOUT_S).values()
+            found = answer.result(ANSWER_TIMEOUT_S + 1).topic_partitions
+        except KafkaException as error:
+            raise ClusterError(error.args[0].str()) from None
+        return {(row.topic, row.partition): row.offset for row in found if row.error is None and row.offset >= 0}
 
     def create(self, topics: Iterable[NewTopic]) -> dict[str, KafkaError | None]:
         """What became of each: None is made."""

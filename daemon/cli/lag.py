@@ -1,0 +1,165 @@
+"""`ingestd lag`: how far this group is behind, asked of the cluster alone. A config in; a table or JSON out."""
+
+import json
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import click
+from confluent_kafka import (
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    TopicPartition,
+)
+from rich.console import Console
+from rich.table import Table
+
+from ingestd import config_check
+from ingestd.cli import config_option
+from ingestd.cli.topics import ANSWER_TIMEOUT_S, Cluster, ClusterError
+from ingestd.config import Config, load
+from ingestd.kafka_options import client_options
+
+# One look at the oldest unread record of each partition that is behind: for all of them together.
+PEEK_TIMEOUT_S: Final = 10.0
+PEEK_BYTES: Final = 64 * 1024
+
+
+class Row(NamedTuple):
+    """One partition. committed: -1 where the group has none; then `records` counts from the log's start.
+    seconds: age of the oldest record that is not committed; None where it could not be read."""
+
+    topic: str
+    partition: int
+    committed: int
+    log_start: int
+    log_end: int
+    records: int
+    seconds: float | None
+
+
+def topics_of(config: Config, there: set[str]) -> list[str]:
+    """The inputs of a config as the cluster has them; expressions by the topics that they match."""
+    found: list[str] = []
+    for topic in config.input_topics():
+        if topic.startswith("^"):
+            found += sorted(name for name in there if re.match(topic, name))
+        else:
+            found.append(topic)
+    return list(dict.fromkeys(found))
+
+
+class Asker:
+    """Questions about one group. Every one may raise ClusterError. Runs on: the caller's thread, which waits."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.cluster = Cluster(config.kafka)
+        options = client_options(config.kafka, f"{config.kafka.client_id or 'ingestd'}-lag")
+        # It never joins: its positions are given, and nothing is committed.
+        options |= {"group.id": config.kafka.group_id, "enable.auto.commit": "false", "log_level": "0"}
+        options |= {"fetch.message.max.bytes": str(PEEK_BYTES), "enable.partition.eof": "false"}
+        self.consumer = Consumer(options)
+
+    def close(self) -> None:
+        self.consumer.close()
+
+    def partitions(self) -> list[TopicPartition]:
+        metadata = self.cluster.metadata()
+        wanted = topics_of(self.config, set(metadata.topics))
+        missing = [topic for topic in wanted if topic not in metadata.topics]
+        if missing:
+            raise ClusterError(f"the cluster has no topic {', '.join(missing)}: ingestd topics create")
+        return [TopicPartition(topic, p) for topic in wanted for p in sorted(metadata.topics[topic].partitions)]
+
+    def rows(self) -> list[Row]:
+        """Every partition of the inputs, in order."""
+        partitions = self.partitions()
+        committed = self.cluster.committed(ConsumerGroupTopicPartitions(self.config.kafka.group_id, partitions))
+        rows = []
+        for place in partitions:
+            try:
+                start, end = self.consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)
+            except KafkaException as error:
+                raise ClusterError(error.args[0].str()) from None
+            offset = committed.get((place.topic, place.partition), -1)
+            first = max(start, offset) if offset >= 0 else start
+            rows.append(Row(place.topic, place.partition, offset, start, end, max(0, end - first), 0.0))
+        ages = self.ages([row for row in rows if row.records])
+        return [row._replace(seconds=ages.get((row.topic, row.partition))) if row.records else row for row in rows]
+
+    def ages(self, behind: list[Row]) -> dict[tuple[str, int], float]:
+        """Seconds since the oldest uncommitted record of each, where it could be read in time."""
+        if not behind:
+            return {}
+        self.consumer.assign(
+            [TopicPartition(row.topic, row.partition, max(row.log_start, row.committed)) for row in behind]
+        )
+        ages: dict[tuple[str, int], float] = {}
+        deadline_s = time.monotonic() + PEEK_TIMEOUT_S
+        while len(ages) < len(behind) and time.monotonic() < deadline_s:
+            for message in self.consumer.consume(500, 0.5):
+                if message.error() is None and (message.topic(), message.partition()) not in ages:
+                    kind, stamp_ms = message.timestamp()
+                    if kind != TIMESTAMP_NOT_AVAILABLE:
+                        ages[message.topic(), message.partition()] = round(max(0.0, time.time() - stamp_ms / 1000), 3)
+                    self.consumer.pause([TopicPartition(message.topic(), message.partition())])
+        self.consumer.unassign()
+        return ages
+
+
+def as_dict(group: str, rows: list[Row], now_s: float) -> dict[str, Any]:
+    return {
+        "group": group,
+        "time": datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "records": sum(row.records for row in rows),
+        "seconds": max((row.seconds or 0.0 for row in rows), default=0.0),
+        "partitions": [row._asdict() for row in rows],
+    }
+
+
+def show(console: Console, state: dict[str, Any]) -> None:
+    table = Table(title=f"Group {state['group']}: {state['records']:,} records behind")
+    table.add_column("topic")
+    for name in ("partition", "committed", "log end", "records", "seconds"):
+        table.add_column(name, justify="right")
+    for row in state["partitions"]:
+        committed = "none" if row["committed"] < 0 else f"{row['committed']:,}"
+        seconds = "unknown" if row["seconds"] is None else f"{row['seconds']:,.1f}"
+        style = "yellow" if row["records"] else None
+        table.add_row(
+            row["topic"],
+            str(row["partition"]),
+            committed,
+            f"{row['log_end']:,}",
+            f"{row['records']:,}",
+            seconds,
+            style=style,
+        )
+    console.print(table)
+
+
+@click.command("lag")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def command(config_path: str | None, as_json: bool) -> int:
+    """Show how far this group is behind, also when no daemon runs.
+
+    Asks the cluster for what kafka.group_id has committed and for the ends of the input topics. Seconds are the age of
+    the oldest record that is not committed.
+    """
+    config = load(config_path)
+    config_check.ensure(config)
+    asker = Asker(config)
+    try:
+        state = as_dict(config.kafka.group_id, asker.rows(), time.time())
+    finally:
+        asker.close()
+    if as_json:
+        print(json.dumps(state, indent=2))
+    else:
+        show(Console(highlight=False), state)
+    return 0
