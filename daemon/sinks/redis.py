@@ -21,14 +21,17 @@ from ingestd.logs import Sparing
 from ingestd.metrics import Counters
 from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, Endpoint, ServerFacts, credentials, find_endpoint, read_facts
 
-# First words of errors after which the same bytes may succeed later. NOAUTH and NOPERM wait for the operator.
+# First words of errors after which the same bytes may succeed later. NOAUTH and NOPERM wait for the operator, and so do
+# ASK and MOVED, which say that this is a node of a Cluster: no event is bad for that.
 TRANSIENT_ERRORS = frozenset(
     (
+        "ASK",
         "BUSY",
         "CLUSTERDOWN",
         "LOADING",
         "MASTERDOWN",
         "MISCONF",
+        "MOVED",
         "NOAUTH",
         "NOPERM",
         "NOREPLICAS",
@@ -117,6 +120,7 @@ class RedisSink:
         self._lost_reason = ""
         self._closing = False
         self._attempt = 0
+        self._is_full = False  # redis.on_full waits for memory, also where on_unavailable does not wait for Redis
         self.facts: ServerFacts | None = None
         self.identity_changes = 0  # how often another server, or an emptied one, was found
 
@@ -140,7 +144,7 @@ class RedisSink:
             self._on_done(batch)
         elif self._link is not None:
             self._write(batch)
-        elif self._config.on_unavailable == "skip":
+        elif self._config.on_unavailable == "skip" and not self._is_full:
             self._skip(batch)
         else:
             self._unsent.append(batch)
@@ -179,6 +183,7 @@ class RedisSink:
         while self._sent and self._sent[0].end <= reader.reply_count:
             sent = self._sent.popleft()
             self._attempt = 0
+            self._is_full = False
             self._counters.add("ingestd_events_sent_total", "redis", "command", count=sent.batch.reply_count)
             self._on_done(sent.batch)
 
@@ -193,8 +198,12 @@ class RedisSink:
                 return False
             if word == "OOM" and self._config.on_full == "skip":
                 self._counters.add("ingestd_events_discarded_total", "redis_full", "true")
+                # Its index may not exist, and then its EXPIRE did nothing.
+                self._cache.clear()
                 continue
-            if word in TRANSIENT_ERRORS:
+            self._is_full = word == "OOM"
+            # Behind the batch's own replies is that to WAIT: an UNBLOCKED at a fail-over says nothing of an event.
+            if word in TRANSIENT_ERRORS or reply_index - sent.start == sent.batch.reply_count:
                 self.fail(link, text)
                 return False
             record_index = sent.batch.record_of_reply(reply_index - sent.start)
@@ -238,6 +247,7 @@ class RedisSink:
                     reason = self._lost_reason
                 except (OSError, TimeoutError, RedisUnavailable, redis.exceptions.RedisError) as error:
                     reason = str(error) or type(error).__name__
+                    self._is_full = False
                 if self._closing:
                     break
                 self._counters.add("ingestd_errors_total", "index", "connection")
@@ -246,7 +256,7 @@ class RedisSink:
                     logging.WARNING, "redis is not available", reason, reason=reason, next_try_s=round(pause_s, 2)
                 )
                 self._attempt += 1
-                if self._config.on_unavailable == "skip":
+                if self._config.on_unavailable == "skip" and not self._is_full:
                     while self._unsent:
                         self._skip(self._unsent.popleft())
                 await asyncio.sleep(pause_s)
@@ -261,6 +271,10 @@ class RedisSink:
         link = await self._dial(endpoint)
         try:
             await self._shake_hands(link, endpoint)
+            assert link.transport is not None
+            if link.transport.is_closing():
+                # It told so when this was not the link in use yet. Writing to it raises.
+                raise RedisUnavailable(f"{endpoint} closed the connection after the handshake")
         except BaseException:
             self.fail(link, "the handshake failed")
             raise

@@ -9,10 +9,14 @@ from typing import NamedTuple
 import redis.asyncio
 import redis.asyncio.sentinel
 from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from ingestd.config import RedisConfig, read_secret, secret_path
 
 DIAL_TIMEOUT_S = 5.0
+# Whoever asks tries again himself. redis-py's ten tries keep a fail-over waiting a minute for a host that is gone.
+ONE_TRY = Retry(NoBackoff(), 0)
 
 
 class Endpoint(NamedTuple):
@@ -58,8 +62,13 @@ async def find_endpoint(config: RedisConfig) -> Endpoint:
     database = int(parts.get("db") or 0)
     if config.sentinel is not None:
         nodes = [(host, int(port)) for host, port in (node.rsplit(":", 1) for node in config.sentinel.nodes)]
-        finder = redis.asyncio.sentinel.Sentinel(nodes, sentinel_kwargs={"socket_timeout": DIAL_TIMEOUT_S})
-        host, port = await finder.discover_master(config.sentinel.master)
+        settings = {"socket_timeout": DIAL_TIMEOUT_S, "retry": ONE_TRY}
+        finder = redis.asyncio.sentinel.Sentinel(nodes, sentinel_kwargs=settings)
+        try:
+            host, port = await finder.discover_master(config.sentinel.master)
+        finally:
+            for sentinel in finder.sentinels:
+                await sentinel.aclose()
         return Endpoint(host, port, None, database, tls)
     return Endpoint(parts.get("host", "localhost"), int(parts.get("port", 6379)), parts.get("path"), database, tls)
 
@@ -67,7 +76,7 @@ async def find_endpoint(config: RedisConfig) -> Endpoint:
 async def read_facts(config: RedisConfig, endpoint: Endpoint) -> ServerFacts:
     """Ask the server itself. Raises redis.RedisError or OSError."""
     username, password = credentials(config)
-    common = {"username": username, "password": password, "socket_timeout": DIAL_TIMEOUT_S}
+    common = {"username": username, "password": password, "socket_timeout": DIAL_TIMEOUT_S, "retry": ONE_TRY}
     if endpoint.path:
         client = redis.asyncio.Redis(unix_socket_path=endpoint.path, **common)
     else:

@@ -5,8 +5,11 @@ import json
 import logging
 import random
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+import redis
 import uvloop
 
 from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
@@ -14,6 +17,7 @@ from ingestd.config import Config, RedisConfig
 from ingestd.metrics import Counters
 from ingestd.rules import table_arguments
 from ingestd.sinks.redis import RedisSink
+from ingestd.sinks.redis_control import find_endpoint, read_facts
 from tests.support.harness import until
 from tests.support.proxy import CuttingProxy
 from tests.support.redis_node import RedisNode
@@ -44,6 +48,12 @@ class Bench:
     def _on_done(self, batch: Batch) -> None:
         self.done.append((batch, batch.slot))
 
+    def answer(self, replies: bytes) -> None:
+        """As if Redis had sent this on the connection in use."""
+        link = self.sink._link
+        link.reader.feed(replies)
+        self.sink.on_replies(link)
+
     def batch(self, first: int, count: int = 3) -> Batch:
         rows = []
         for number in range(first, first + count):
@@ -53,6 +63,19 @@ class Bench:
         batch.load(rows)
         process_batch(batch, self.table, self.cache, int(time.time()))
         return batch
+
+
+@asynccontextmanager
+async def connected(url: str, **settings: object) -> AsyncIterator[Bench]:
+    """A sink that is connected, and is closed also when the test fails: uvloop does not end with an open connection."""
+    bench = Bench(url, **settings)
+    keeper = asyncio.create_task(bench.sink.run())
+    try:
+        await until(lambda: bench.sink.connected, "connected")
+        yield bench
+    finally:
+        bench.sink.close()
+        keeper.cancel()
 
 
 def run(work) -> None:
@@ -177,5 +200,103 @@ def test_skip_gives_the_batch_back_at_once_and_counts_it(redis_node: RedisNode):
         bench.sink.submit(bench.batch(0))
         assert len(bench.done) == 1
         assert bench.counters.value("ingestd_events_discarded_total", "redis_unavailable", "true") == 3
+
+    run(work())
+
+
+@pytest.mark.parametrize("word", ["MOVED 1234 127.0.0.1:1", "ASK 1234 127.0.0.1:1", "READONLY You can't write"])
+def test_an_error_that_is_about_the_server_makes_no_event_bad(redis_node: RedisNode, word: str):
+    async def work() -> None:
+        async with connected(redis_node.url) as bench:
+            bench.sink.submit(bench.batch(0))
+            bench.answer(b"+OK\r\n-" + word.encode() + b"\r\n")
+            assert not bench.sink.connected
+            await until(lambda: bench.done, "it is done on the next connection")
+            assert bench.done[0][1] is None
+
+    run(work())
+
+
+def test_an_error_in_the_place_of_wait_s_answer_sends_the_batch_again(redis_node: RedisNode):
+    async def work() -> None:
+        async with connected(redis_node.url, wait_replicas=1) as bench:
+            batch = bench.batch(0)
+            bench.sink.submit(batch)
+            bench.answer(b":1\r\n" * batch.reply_count + b"-UNBLOCKED instance state changed (master -> replica?)\r\n")
+            assert not bench.sink.connected and bench.sink.waiting_count == 1
+            await until(lambda: bench.sink.connected, "connected again")
+            bench.answer(b":1\r\n" * (batch.reply_count + 1))
+            assert bench.done == [(batch, None)]
+
+    run(work())
+
+
+def test_a_connection_that_ends_with_its_handshake_is_not_used(redis_node: RedisNode):
+    async def work() -> None:
+        async with CuttingProxy(redis_node.port) as proxy:
+            bench = Bench(f"redis://127.0.0.1:{proxy.port}/0")
+            dial = bench.sink._dial
+
+            async def dial_and_be_cut(endpoint):
+                bench.sink._dial = dial
+                proxy.arm(down_bytes=len(b"+OK\r\n+OK\r\n"))  # the answers to SELECT and CLIENT SETNAME
+                return await dial(endpoint)
+
+            bench.sink._dial = dial_and_be_cut
+            bench.sink.submit(bench.batch(0))
+            keeper = asyncio.create_task(bench.sink.run())
+            await until(lambda: bench.done or keeper.done(), "it is done")
+            assert proxy.cuts == 1 and not keeper.done()
+            bench.sink.close()
+            keeper.cancel()
+
+    run(work())
+
+
+def test_an_index_that_was_refused_for_want_of_memory_gets_its_ttl_when_it_is_made(redis_node: RedisNode):
+    async def work() -> None:
+        async with connected(redis_node.url, on_full="skip") as bench:
+            client = redis_node.client()
+            client.config_set("maxmemory", "1")
+            bench.sink.submit(bench.batch(0))
+            await until(lambda: len(bench.done) == 1, "the first is given up")
+            client.config_set("maxmemory", "0")
+            bench.sink.submit(bench.batch(10))
+            await until(lambda: len(bench.done) == 2, "the second is done")
+            assert client.ttl("correlation_index:c") > 0 and client.ttl("trace_index:t") > 0
+
+    run(work())
+
+
+def test_a_full_redis_is_waited_for_also_where_an_absent_one_is_not(redis_node: RedisNode):
+    async def work() -> None:
+        async with connected(redis_node.url, on_unavailable="skip") as bench:
+            client = redis_node.client()
+            client.config_set("maxmemory", "1")
+            bench.sink.submit(bench.batch(0))
+            await until(
+                lambda: bench.counters.value("ingestd_errors_total", "index", "OOM") > 1, "it was refused again"
+            )
+            bench.sink.submit(bench.batch(10))
+            assert bench.done == []
+            client.config_set("maxmemory", "0")
+            await until(lambda: len(bench.done) == 2, "both are done")
+            assert client.exists("events:log:e0", "events:log:e12") == 2
+            redis_node.stop()
+            await until(lambda: not bench.sink.connected, "the loss is noticed")
+            bench.sink.submit(bench.batch(20))
+            assert len(bench.done) == 3, "an absent one is not waited for"
+
+    run(work())
+
+
+def test_a_redis_that_is_not_there_is_said_at_the_first_try(redis_node: RedisNode):
+    async def work() -> None:
+        redis_node.stop()
+        begun_s = time.monotonic()
+        with pytest.raises((redis.exceptions.ConnectionError, OSError)):
+            config = RedisConfig(url=redis_node.url)
+            await read_facts(config, await find_endpoint(config))
+        assert time.monotonic() - begun_s < 1
 
     run(work())
