@@ -99,6 +99,7 @@ class App:
         self.source = Source(
             self.consumer,
             config.input_topics(),
+            config_check.never_inputs(config),
             config.kafka.auto_offset_reset,
             config.pipeline.drain_timeout_ms / 1000,
             self.ledger,
@@ -204,12 +205,18 @@ class App:
         self.stopping.set()
 
     def on_failure(self, loop: asyncio.AbstractEventLoop, context: dict) -> None:
-        """An error that nobody expected stops the daemon: systemd starts it again, and nothing was stored wrongly."""
+        """An error that nobody expected stops the daemon: systemd starts it again, and nothing was stored wrongly.
+
+        A ConfigError: what the cluster has now makes the config one that may not run. systemd leaves that to people.
+        """
         error = context.get("exception")
         self.failure = self.failure or error or RuntimeError(str(context.get("message")))
-        self.log.error(
-            "an unexpected error stops the daemon", extra={"context": str(context.get("message"))}, exc_info=error
-        )
+        if isinstance(error, ConfigError):
+            self.log.error("the config may not run", extra={"problems": [str(each) for each in error.problems]})
+        else:
+            self.log.error(
+                "an unexpected error stops the daemon", extra={"context": str(context.get("message"))}, exc_info=error
+            )
         self.stopping.set()
 
     def on_hangup(self) -> None:
@@ -264,7 +271,7 @@ class App:
         self.log.setLevel(config.logging.level.upper())
 
     async def run(self) -> int:
-        """Until a signal, or an error that nobody expected. Gives the exit code."""
+        """Until a signal, or an error that nobody expected. Gives the exit code; raises ConfigError for 78."""
         self.loop.set_exception_handler(self.on_failure)
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.on_signal, number)
@@ -282,6 +289,8 @@ class App:
         await self.stopping.wait()
         code = await self.stop()
         self.write_books()
+        if isinstance(self.failure, ConfigError):
+            raise self.failure
         return code
 
     def watch_task(self, task: asyncio.Task) -> None:
@@ -291,7 +300,8 @@ class App:
     async def stop(self) -> int:
         """Drain, store, leave, tear down: in this order, each with a bound."""
         self.engine.hold()
-        drained = self.failure is None and await self.engine.drained(None, self.config.pipeline.drain_timeout_ms / 1000)
+        may_drain = self.failure is None or isinstance(self.failure, ConfigError)
+        drained = may_drain and await self.engine.drained(None, self.config.pipeline.drain_timeout_ms / 1000)
         unfinished_count = self.ledger.unfinished()
         if drained:
             self.source.store()

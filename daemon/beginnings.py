@@ -42,24 +42,27 @@ class Beginnings:
         committed = _told(await self._ask(self._consumer.committed, keys))
         begins, ends = await self._limits(keys, BEGINNING), await self._limits(keys, END)
         known = await self._known_topics(committed)
-        return {
-            (row.topic, row.partition): self._start(
-                row, begins[row.topic, row.partition], ends[row.topic, row.partition], row.topic in known
-            )
-            for row in committed
-        }
+        starts = {}
+        for row in committed:
+            key = (row.topic, row.partition)
+            if row.offset >= 0 and (begins[key].error or ends[key].error):
+                # One partition without a leader must not keep the others. If this offset is gone, its fetch says so.
+                starts[key] = _at_commit(row)
+            else:
+                begin, end = _told([begins[key], ends[key]])
+                starts[key] = self._start(row, begin.offset, end.offset, row.topic in known)
+        return starts
 
     async def log_starts(self, keys: list[Key]) -> dict[Key, int]:
         """The first offset of each log. Raises KafkaFailure."""
-        return await self._limits(keys, BEGINNING)
+        rows = await self._limits(keys, BEGINNING)
+        return {(row.topic, row.partition): row.offset for row in _told(list(rows.values()))}
 
-    async def _limits(self, keys: list[Key], which: int) -> dict[Key, int]:
-        rows = _told(await self._ask(self._consumer.list_offsets, [(*key, which) for key in keys]))
-        found = {(row.topic, row.partition): row.offset for row in rows}
-        for topic, partition in keys:
-            if found.get((topic, partition), -1) < 0:
-                raise _failure(UNKNOWN_PARTITION, f"nothing is told of {topic}-{partition}")
-        return found
+    async def _limits(self, keys: list[Key], which: int) -> dict[Key, PartitionOffset]:
+        """A row for each, some of them with an error."""
+        rows = await self._ask(self._consumer.list_offsets, [(*key, which) for key in keys])
+        found = {key: PartitionOffset(*key, -1, error=UNKNOWN_PARTITION) for key in keys}
+        return found | {(row.topic, row.partition): row for row in rows if row.error or row.offset >= 0}
 
     async def _known_topics(self, committed: list[PartitionOffset]) -> set[str]:
         """Topics of which the group has a commit. A new partition of such a topic starts at its beginning."""
@@ -81,10 +84,13 @@ class Beginnings:
             return Start(begin if from_start else end, False)
         if not begin <= committed.offset <= end:
             return Start(begin, True, gone_from=committed.offset)
-        if not committed.metadata.startswith(TOPIC_ID_METADATA):
-            return Start(committed.offset, True)
-        topic_id = committed.metadata.removeprefix(TOPIC_ID_METADATA).decode("ascii", "replace")
-        return Start(committed.offset, True, topic_id)
+        return _at_commit(committed)
+
+
+def _at_commit(committed: PartitionOffset) -> Start:
+    if not committed.metadata.startswith(TOPIC_ID_METADATA):
+        return Start(committed.offset, True)
+    return Start(committed.offset, True, committed.metadata.removeprefix(TOPIC_ID_METADATA).decode("ascii", "replace"))
 
 
 def _told(rows: list[PartitionOffset]) -> list[PartitionOffset]:

@@ -187,10 +187,14 @@ class Config(Section):
     control: ControlConfig = ControlConfig()
     logging: LoggingConfig = LoggingConfig()
 
+    def full_inputs(self) -> list[str]:
+        """Those whose events are routed, not only indexed."""
+        named = self.kafka.input_topics
+        return [self.kafka.topics.observability_events] if named is None else list(named)
+
     def input_topics(self) -> list[str]:
         """Everything that is subscribed to: names, or regular expressions that begin with ^."""
-        named = self.kafka.input_topics
-        inputs = [self.kafka.topics.observability_events] if named is None else list(named)
+        inputs = self.full_inputs()
         return inputs + [topic for topic in self.kafka.index_only_topics if topic not in inputs]
 
 

@@ -8,6 +8,7 @@ from ingestd.config import Config, RuleConfig, unreadable_files
 from ingestd.errors import ConfigError, Problem
 from ingestd.kafka_options import RECORD_MARGIN_BYTES, forbidden_options, held_bytes_max
 from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
+from ingestd.topic_pattern import TopicPattern
 
 # (section, key, least, most, why)
 RANGES = (
@@ -126,6 +127,26 @@ def outputs(config: Config) -> dict[str, str]:
     return named
 
 
+def never_inputs(config: Config) -> dict[str, str]:
+    """Outputs that may not be read, with the key path of each. Those that are only indexed are not produced again."""
+    index_only = set(config.kafka.index_only_topics) - {config.kafka.topics.dead_letter}
+    return {topic: path for topic, path in outputs(config).items() if topic not in index_only}
+
+
+def loop_error(looped: dict[str, str]) -> ConfigError:
+    """For topics of `never_inputs` that are read all the same, as the cluster says."""
+    return ConfigError(
+        [
+            Problem(
+                "kafka.input_topics",
+                f"an expression reads {topic!r}, which is an output ({path})",
+                "events would go round for ever; write one that does not match it",
+            )
+            for topic, path in looped.items()
+        ]
+    )
+
+
 def _topics(config: Config) -> Iterator[Problem]:
     written = outputs(config)
     keys = ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")
@@ -136,12 +157,15 @@ def _topics(config: Config) -> Iterator[Problem]:
     index_only = set(config.kafka.index_only_topics)
     for topic in config.input_topics():
         if topic.startswith("^"):
+            if topic in index_only:
+                yield Problem("kafka.index_only_topics", f"{topic!r} is no name", "write the names of the topics")
             try:
-                pattern = re.compile(topic)
-            except re.error as error:
-                yield Problem("kafka.input_topics", f"{topic!r} is no regular expression: {error}")
+                pattern = TopicPattern(topic)
+            except ValueError as error:
+                mend = "librdkafka takes POSIX extended expressions"
+                yield Problem("kafka.input_topics", f"{topic!r} is no regular expression: {error}", mend)
                 continue
-            looped = [name for name in written if pattern.match(name)]
+            looped = [name for name in written if pattern.matches(name)]
         else:
             if not TOPIC_NAME.fullmatch(topic):
                 yield Problem("kafka.input_topics", f"{topic!r} is no topic name")
@@ -154,8 +178,8 @@ def _topics(config: Config) -> Iterator[Problem]:
                 f"{topic!r} reads {name!r}, which is an output ({written[name]})",
                 "events would go round for ever; to index it only, name it in kafka.index_only_topics",
             )
-    for topic in index_only.intersection(config.kafka.input_topics or ()):
-        yield Problem("kafka.index_only_topics", f"{topic!r} is in kafka.input_topics too", "name it in one of them")
+    for topic in sorted(index_only.intersection(config.full_inputs())):
+        yield Problem("kafka.index_only_topics", f"{topic!r} is a full input too", "name it in one of them")
     typed = (getattr(config.kafka.topics, key) for key in ("logs", "metrics", "alerts", "traces", "health_checks"))
     if config.kafka.topics.dead_letter in typed:
         yield Problem("kafka.topics.dead_letter", "is a typed topic too", "give bad events a topic of their own")

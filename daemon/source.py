@@ -2,6 +2,9 @@
 
 The group's events are answered by one task, one after the other: an assignment with explicit offsets, a revoke only
 after what was taken has been drained and stored. Everything that goes to the network runs on a helper thread.
+
+An expression among the inputs may match an output after all: a topic that appeared later, or a broker that reads
+expressions otherwise. Then nothing more is taken, and the loop's exception handler gets a ConfigError (design 5.10).
 """
 
 import asyncio
@@ -15,6 +18,7 @@ from ingestd._fastpath import Batch
 from ingestd._librdkafka import CommitResult, Consumer, KafkaNotice, PartitionOffset, Rebalance, RecordError
 from ingestd.backoff import delay_s
 from ingestd.beginnings import TOPIC_ID_METADATA, Beginnings, Start
+from ingestd.config_check import loop_error
 from ingestd.errors import KafkaFailure
 from ingestd.ledger import Key, Ledger
 from ingestd.logs import Sparing
@@ -31,12 +35,16 @@ TICK_S = 0.1
 
 
 class Source:
-    """Runs on: the loop. `hold`, `resume` and `drained` are the engine's."""
+    """Runs on: the loop. `hold`, `resume` and `drained` are the engine's.
+
+    never_inputs: outputs that may not be read, each with the key that makes it one.
+    """
 
     def __init__(
         self,
         consumer: Consumer,
         topics: list[str],
+        never_inputs: dict[str, str],
         auto_offset_reset: str,
         drain_timeout_s: float,
         ledger: Ledger,
@@ -48,6 +56,7 @@ class Source:
     ) -> None:
         self._consumer = consumer
         self._topics = topics
+        self._never_inputs = never_inputs
         self._beginnings = Beginnings(consumer, auto_offset_reset, self._ask)
         self.drain_timeout_s = drain_timeout_s
         self._ledger = ledger
@@ -66,6 +75,8 @@ class Source:
         self._tasks: set[asyncio.Task[None]] = set()
         self._topic_ids: dict[str, str] = {}
         self.committed: dict[Key, int] = {}
+        self._commit_failed = False  # the last one
+        self._answering = self._leaving = False
         self.joined = False  # an assignment came, an empty one counts
         self.abandoned = 0
         self.missed = 0
@@ -175,7 +186,8 @@ class Source:
         for row in result.partitions:
             if row.error == 0 and row.offset >= 0 and (row.topic, row.partition) in self.committed:
                 self.committed[row.topic, row.partition] = row.offset
-        if result.code not in (0, NO_OFFSET):
+        self._commit_failed = result.code not in (0, NO_OFFSET)
+        if self._commit_failed:
             self._counters.add("ingestd_errors_total", "commit", result.name)
             self._sparing.say(
                 logging.WARNING, "a commit failed, librdkafka tries again", result.name, error=result.name
@@ -202,8 +214,10 @@ class Source:
         """Every event gets its answer: the group stands still for a member that owes one."""
         waiting: list[Key] = []  # assigned to us, and the cluster has not said yet where to begin
         while True:
-            retry = Rebalance("assign", [], False) if waiting and self._rebalances.empty() else None
-            rebalance = retry or await self._rebalances.get()
+            self._answering = False
+            again = waiting and self._rebalances.empty() and not self._leaving
+            rebalance = Rebalance("assign", [], False) if again else await self._rebalances.get()
+            self._answering = True
             async with self._assignment:
                 incremental = self._consumer.rebalance_protocol == "COOPERATIVE"
                 if rebalance.kind == "assign":
@@ -214,6 +228,9 @@ class Source:
 
     async def _assign(self, keys: list[Key], incremental: bool) -> list[Key]:
         """Gives the partitions that could not be assigned because another event has overtaken this one."""
+        looped = {topic: self._never_inputs[topic] for topic, _ in keys if topic in self._never_inputs}
+        if looped:
+            self._refuse(looped)
         starts = await self._starts(keys)
         if starts is None:
             return keys
@@ -226,7 +243,11 @@ class Source:
                 self._commit_start([(key, start.offset)])
         self.joined = True
         self._log.info("partitions assigned", extra={"partitions": [f"{t}-{p}" for t, p in keys]})
-        fresh = [(*key, start.offset, -1, b"") for key, start in starts.items() if not start.was_committed]
+        fresh = [
+            (*key, start.offset, -1, b"")
+            for key, start in starts.items()
+            if not start.was_committed and key[0] not in looped
+        ]
         if fresh:
             # Committed at once: else a rebalance before the first record would choose the start anew.
             self._consumer.store(fresh)
@@ -237,6 +258,12 @@ class Source:
 
     async def _ask(self, question: Callable[..., object], subject: object, timeout_ms: int = NETWORK_TIMEOUT_MS):
         return await self._loop.run_in_executor(self._network, question, subject, timeout_ms)
+
+    def _refuse(self, looped: dict[str, str]) -> None:
+        """Outputs would come in: take nothing more, for good. They are assigned all the same, so that the daemon can
+        drain, store and leave as ever."""
+        self._hold()
+        self._loop.call_exception_handler({"message": "an input is an output", "exception": loop_error(looped)})
 
     async def _starts(self, keys: list[Key]) -> dict[Key, Start] | None:
         """Where each partition is read from. Asks until the cluster answers; None when the group has moved on."""
@@ -254,7 +281,7 @@ class Source:
                 )
                 await asyncio.sleep(delay_s(attempt, self._random))
                 attempt += 1
-                if not self._rebalances.empty():
+                if self._leaving or not self._rebalances.empty():
                     return None
         return {}
 
@@ -414,7 +441,12 @@ class Source:
     # The end
 
     async def leave(self, timeout_s: float) -> bool:
-        """Give everything back and leave the group. False when the group did not let us go in time."""
+        """Give everything back and leave the group. False when that took too long, or the last commit failed."""
+        self._leaving = True
+        deadline_s = self._loop.time() + timeout_s
+        while self._answering and self._loop.time() < deadline_s:
+            # Once it is closing, librdkafka leaves questions about offsets unanswered, and an assignment waits for one.
+            await asyncio.sleep(0.005)
         try:
             self._consumer.close()
         except KafkaFailure as error:  # after a fatal error librdkafka leaves no group
@@ -426,7 +458,10 @@ class Source:
             if self._loop.time() > deadline_s:
                 return False
             await asyncio.sleep(0.005)
-        return True
+        self._serve_main()
+        if self._commit_failed:
+            self._log.warning("the last offsets were not committed: what came after them comes again")
+        return not self._commit_failed
 
     def stop(self) -> None:
         """No more events. The caller destroys the consumer on a helper thread."""

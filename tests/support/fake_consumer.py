@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 
 from ingestd._fastpath import Batch
-from ingestd._librdkafka import KafkaNotice, PartitionOffset, Rebalance, RecordError, TopicDescription
+from ingestd._librdkafka import CommitResult, KafkaNotice, PartitionOffset, Rebalance, RecordError, TopicDescription
 from ingestd.errors import KafkaFailure
 from ingestd.ledger import Key
 
@@ -12,20 +12,27 @@ TIMED_OUT, CONFLICT, INVALID_ARG = -185, -173, -186
 
 
 class FakeConsumer:
-    """`owes` is the event that the group waits for an answer to. Logs begin at 0 and end at 1000 unless told else."""
+    """`owes` is the event that the group waits for an answer to; `calls` is what was done to the assignment, in order.
+
+    `FakeConsumer(a0=(5, 9))`: partition 0 of topic `a` has the records 5 to 8. Other logs begin at 0 and end at 1000.
+    """
 
     data_fd = control_fd = main_fd = -1
     rebalance_protocol = "COOPERATIVE"
 
-    def __init__(self) -> None:
+    def __init__(self, **logs: tuple[int, int]) -> None:
         self.topics: list[str] = []
+        self.calls: list[tuple[str, object]] = []
+        self.closed = False
+        self.on_close: list[Rebalance | CommitResult] = []
         self.assignment: dict[Key, int] = {}
         self.owes = ""
-        self.events: list[Rebalance | KafkaNotice] = []
+        self.events: list[Rebalance | CommitResult | KafkaNotice] = []
         self.record_errors: list[RecordError] = []
         self.group_offsets: dict[Key, PartitionOffset] = {}
-        self.limits: dict[Key, tuple[int, int]] = {}
-        self.errors: dict[str, int] = {}  # question -> error of every partition in its answer
+        self.limits: dict[Key, tuple[int, int]] = {(name[:-1], int(name[-1])): ends for name, ends in logs.items()}
+        # question -> error of every partition in its answer; partition -> its error in every answer of list_offsets
+        self.errors: dict[str | Key, int] = {}
         self.silent = False
         self.ids: dict[str, str] = {}
         self.stored: list[tuple] = []
@@ -42,17 +49,23 @@ class FakeConsumer:
             os.close(descriptor)
 
     def subscribe(self, topics: list[str]) -> None:
-        pass
+        self.calls.append(("subscribe", list(topics)))
+
+    def has_committed(self, key: Key, offset: int, metadata: bytes = b"") -> None:
+        self.group_offsets[key] = PartitionOffset(*key, offset, metadata=metadata)
+
+    def say(self, *events: Rebalance | CommitResult) -> None:
+        self.events += events
+        os.eventfd_write(self.control_fd, 1)
 
     # The group
 
     def rebalance(self, kind: str, *keys: Key, lost: bool = False) -> None:
         """The group decides: the member owes an answer."""
         self.owes = kind
-        self.events.append(Rebalance(kind, list(keys), lost))
-        os.eventfd_write(self.control_fd, 1)
+        self.say(Rebalance(kind, list(keys), lost))
 
-    def poll_control(self) -> list[Rebalance | KafkaNotice]:
+    def poll_control(self) -> list[Rebalance | CommitResult | KafkaNotice]:
         events, self.events = self.events, []
         return events
 
@@ -67,10 +80,13 @@ class FakeConsumer:
                 raise KafkaFailure(CONFLICT, "_CONFLICT", f"{topic}-{partition} is assigned already")
         self.assignment |= {(topic, partition): offset for topic, partition, offset in rows}
         self.assigns.append(list(rows))
+        self.calls.append(("assign", sorted(rows)))
         if self.owes == "assign":
             self.owes = ""
 
     def unassign(self, keys: list[Key], *, incremental: bool) -> None:
+        self.calls.append(("unassign", sorted(keys)))
+        self.closed = bool(self.on_close)
         for key in keys:
             if key not in self.assignment:
                 raise KafkaFailure(INVALID_ARG, "_INVALID_ARG", f"{key} is not in the current assignment")
@@ -80,8 +96,15 @@ class FakeConsumer:
 
     # Questions, on a helper thread
 
+    def close(self) -> None:
+        """Its last words come first; then the answer to the revoke among them closes it."""
+        self.calls.append(("close", None))
+        self.closed = not self.on_close
+        if self.on_close:
+            self.say(*self.on_close)
+
     def _answer(self, question: str, key: Key, offset: int) -> PartitionOffset:
-        error = self.errors.get(question, 0)
+        error = self.errors.get(question, 0) or self.errors.get(key, 0)
         return PartitionOffset(*key, -1 if error else offset, error=error)
 
     def _ask(self, question: str) -> None:

@@ -37,6 +37,10 @@ def mock_cluster(partitions: int = 1) -> MockCluster:
     return cluster
 
 
+# A group of the mock cluster takes a session time-out less a second to balance anew.
+QUICK_GROUP = {"session.timeout.ms": "1200", "heartbeat.interval.ms": "200"}
+
+
 def make_config(cluster: MockCluster, redis_url: str, **overrides: object) -> Config:
     base = {
         "kafka": {"brokers": [cluster.bootstraps], "client_id": "test"},

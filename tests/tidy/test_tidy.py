@@ -27,6 +27,7 @@ LEVELS = {
     "_abi": 0,
     "config": 1,
     "kafka_options": 2,
+    "topic_pattern": 2,
     "config_check": 3,
     "_fastpath": 2,
     "ledger": 2,

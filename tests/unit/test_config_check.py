@@ -3,7 +3,7 @@
 import pytest
 
 from ingestd.config import Config, parse
-from ingestd.config_check import RANGES, RULE_TOPICS_MAX, check, ensure
+from ingestd.config_check import RANGES, RULE_TOPICS_MAX, check, ensure, never_inputs
 from ingestd.errors import ConfigError, Problem
 
 
@@ -122,6 +122,8 @@ def test_what_the_new_protocol_leaves_to_the_broker_is_refused_with_it(key: str)
         ("[in, observability.dead_letter]", "observability.dead_letter"),
         ("['^observability[.]h.*']", "observability.health"),
         ("['^.*alerts$']", "observability.alerts"),
+        ("['^incoming|metrics']", "observability.metrics"),
+        ("['^observability[.][[:alpha:]]races']", "observability.traces"),
     ],
 )
 def test_an_input_that_is_an_output_is_a_loop(inputs: str, output: str) -> None:
@@ -159,9 +161,33 @@ def test_a_topic_is_either_input_or_only_indexed() -> None:
     assert paths_of(text)
 
 
-def test_a_broken_expression_is_named() -> None:
-    (problem,) = problems_of("kafka: {input_topics: ['^(a']}")
-    assert "^(a" in problem.what
+@pytest.mark.parametrize("text", ["^(a", "^(?!observability)"])
+def test_an_expression_that_librdkafka_does_not_take_is_named(text: str) -> None:
+    (problem,) = problems_of(f"kafka: {{input_topics: ['{text}']}}")
+    assert text in problem.what and "POSIX" in problem.mend
+
+
+def test_what_is_only_indexed_is_named_one_by_one() -> None:
+    """By an expression it would be read, and produced again as any other input."""
+    assert paths_of("kafka: {index_only_topics: ['^other[.]']}") == ["kafka.index_only_topics"]
+
+
+def test_the_default_input_is_not_only_indexed_as_well() -> None:
+    assert paths_of("kafka: {index_only_topics: [observability.events]}") == ["kafka.index_only_topics"]
+    assert not paths_of("kafka: {input_topics: [], index_only_topics: [observability.events]}")
+
+
+def test_outputs_that_may_not_be_read_are_known_with_their_keys() -> None:
+    text = "kafka: {index_only_topics: [observability.logs, observability.dead_letter]}\n"
+    found = never_inputs(parse(text + rule("action: copy, topics: [copies, observability.alerts]")))
+    assert found == {
+        "observability.metrics": "kafka.topics.metrics",
+        "observability.alerts": "kafka.topics.alerts",
+        "observability.traces": "kafka.topics.traces",
+        "observability.health": "kafka.topics.health_checks",
+        "observability.dead_letter": "kafka.topics.dead_letter",
+        "copies": "rules[0].topics",
+    }
 
 
 def test_no_input_at_all_is_a_problem() -> None:

@@ -30,6 +30,7 @@ class World:
         self.source = Source(
             consumer,
             ["in"],
+            {},
             auto_offset_reset,
             0.05,
             self.ledger,
@@ -76,19 +77,18 @@ def out_of_range(topic: str, partition: int) -> RecordError:
     return RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition, 500)
 
 
-def test_an_answer_with_an_error_for_a_partition_is_no_place_to_begin():
+def test_an_answer_with_an_error_for_a_commit_is_no_place_to_begin():
     async def work() -> None:
-        for question, error in (("list_offsets", NOT_LEADER), ("committed", UNSTABLE_OFFSET_COMMIT)):
-            consumer = FakeConsumer()
-            consumer.group_offsets[IN_0] = PartitionOffset(*IN_0, 70)
-            consumer.errors[question] = error
-            async with world(consumer, "latest"):
-                consumer.rebalance("assign", IN_0)
-                await until(lambda c=consumer, q=question: c.questions.count(q) > 1, "it asked again")
-                assert consumer.assigns == []
-                consumer.errors = {}
-                await until(lambda c=consumer: c.assigns, "it is assigned")
-                assert consumer.assigns == [[(*IN_0, 70)]] and consumer.stored == []
+        consumer = FakeConsumer()
+        consumer.has_committed(IN_0, 70)
+        consumer.errors["committed"] = UNSTABLE_OFFSET_COMMIT
+        async with world(consumer, "latest"):
+            consumer.rebalance("assign", IN_0)
+            await until(lambda: consumer.questions.count("committed") > 1, "it asked again")
+            assert consumer.assigns == []
+            consumer.errors = {}
+            await until(lambda: consumer.assigns, "it is assigned")
+            assert consumer.assigns == [[(*IN_0, 70)]] and consumer.stored == []
 
     run(work)
 
