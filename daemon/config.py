@@ -392,9 +392,13 @@ def unreadable_files(section: Section, path: str = "") -> Iterator[Problem]:
         elif field.name.endswith("_file") and value is not None:
             try:
                 secret_path(value).open("rb").close()
+                if field.name.endswith("password_file") and not read_secret(value):
+                    yield Problem(here, f"{secret_path(value)} is empty", "write the password into it")
             except OSError as error:
                 mend = "relative names are looked for in $CREDENTIALS_DIRECTORY"
                 yield Problem(here, f"{secret_path(value)} can't be read: {error.strerror}", mend)
+            except UnicodeDecodeError:
+                yield Problem(here, f"{secret_path(value)} is no UTF-8 text", "a password is written as text")
 
 
 def keys(section: type[Section] = Config, path: str = "") -> Iterator[tuple[str, Any]]:

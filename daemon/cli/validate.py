@@ -16,11 +16,12 @@ from rich.text import Text
 
 from ingestd import config_check
 from ingestd.cli import EXIT_CONFIG, config_option, librdkafka_options
-from ingestd.cli.topics import Cluster, ClusterError, size_mend
+from ingestd.cli.topics import REACH_PREFIXES, Cluster, ClusterError, size_mend
 from ingestd.config import Config, KafkaConfig, RedisConfig, find, load, secret_path, unreadable_files
 from ingestd.errors import ConfigError, Problem
 from ingestd.kafka_options import message_bytes_max
-from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, Endpoint, credentials, find_endpoint
+from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
+from ingestd.topic_pattern import TopicPattern
 
 REDIS_VERSION_MIN = (6, 2)
 # Finding the master and asking it, each with its own dialling and reply.
@@ -28,7 +29,11 @@ REDIS_TIMEOUT_S = 3 * DIAL_TIMEOUT_S
 BROKERS_ASKED_AT_ONCE = 16
 CREATE_MEND = "ingestd topics create"
 # With a problem in one of these a cluster or a Redis can't be asked in earnest.
-KAFKA_PATHS = ("kafka.brokers", "kafka.security")
+KAFKA_PATHS = (
+    "kafka.brokers",
+    "kafka.security",
+    *(f"kafka.{side}_options.{prefix}" for side in ("consumer", "producer") for prefix in REACH_PREFIXES),
+)
 REDIS_PATHS = ("redis.",)
 
 
@@ -192,8 +197,8 @@ def check_inputs(config: Config, metadata: ClusterMetadata, findings: Findings) 
 
 def matches(pattern: str, name: str) -> bool:
     try:
-        return re.match(pattern, name) is not None
-    except re.error:
+        return TopicPattern(pattern).matches(name)
+    except ValueError:
         return True
 
 
@@ -253,6 +258,7 @@ async def ask_redis(config: RedisConfig) -> RedisAnswer:
         username=username,
         password=password,
         socket_timeout=DIAL_TIMEOUT_S,
+        retry=ONE_TRY,
         decode_responses=True,
         **dialling,
         **secure,

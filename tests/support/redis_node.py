@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from ingestd.cli.private_redis import find_server
 from tests.support.ports import free_ports
@@ -49,11 +51,13 @@ class RedisNode:
         try:
             with self.client() as client:
                 return bool(client.ping())
+        except redis.AuthenticationError:
+            return True  # it wants a password, so it is there
         except redis.RedisError:
             return False
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=20)
+        return redis.Redis(port=self.port, socket_timeout=20, retry=Retry(NoBackoff(), 0))
 
     def stop(self) -> None:
         if self.process is None:
