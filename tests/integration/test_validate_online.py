@@ -224,3 +224,17 @@ def test_asking_creates_no_topic(empty_cluster: MockCluster, redis_node: RedisNo
     second = ask(tmp_path, empty_cluster, redis_node.url)
     assert first.problems == second.problems and len(first.problems) == len(ALL_TOPICS) - 1
     assert INPUT in first.problems["kafka.topics.observability_events"]["what"]
+
+
+def test_topics_create_leaves_what_is_there_and_says_what_the_cluster_did_not_make(
+    cluster: MockCluster, empty_cluster: MockCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The mock cluster knows no CreateTopics, so that every new one is refused, each by its name."""
+    monkeypatch.setattr(topics, "CREATE_TIMEOUT_S", 0.3 * MULTIPLIER)
+    for asked, there in ((cluster, set(ALL_TOPICS)), (empty_cluster, {"observability.logs"})):
+        text = json.dumps({"kafka": {"brokers": [asked.bootstraps]}})
+        done = ingestd("topics", "create", "--json", "-c", config_file(tmp_path, text))
+        assert done.code == (1 if there != set(ALL_TOPICS) else 0)
+        assert {row["topic"] for row in done.json["existing"]} == there
+        assert {row["topic"] for row in done.json["failed"]} == set(ALL_TOPICS) - there
+        assert done.json["created"] == []
