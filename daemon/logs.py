@@ -33,7 +33,9 @@ class _Formatter(logging.Formatter):
         level = record.levelname.lower()
         if self.form == "json":
             return json.dumps({"time": stamp, "level": level, "message": message, **fields}, default=str)
-        text = " ".join([message, *(f"{key}={json.dumps(value, default=str)}" for key, value in fields.items())])
+        text = " ".join(
+            [*message.splitlines(), *(f"{key}={json.dumps(value, default=str)}" for key, value in fields.items())]
+        )
         if self.form == "journal":
             return f"<{_SYSLOG_LEVELS[record.levelname]}>{text}"
         return f"{stamp} {level:7} {text}"

@@ -51,6 +51,7 @@ class Probes:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._high: dict[Key, int] = {}
+        self._standing: dict[tuple[str, int, int], int] = {}  # partition and position -> when it was first seen there
         self._window: list[tuple[float, int, int]] = []  # (time, received, dead-lettered)
         self.statuses: dict[str, Status] = {}
 
@@ -89,6 +90,7 @@ class Probes:
         """Of every partition that is owned and of which both ends are known."""
         now_ms = int(time.time() * 1000)
         result = []
+        standing: dict[tuple[str, int, int], int] = {}
         for key in self._ledger.partitions():
             _, cached = self._consumer.cached_watermarks(*key)
             high = max(cached, self._high.get(key, -1))
@@ -97,10 +99,15 @@ class Probes:
                 continue
             first_ms = self._ledger.first_unfinished_ms(*key)
             behind = max(0, high - first)
-            seconds = max(0.0, (now_ms - first_ms) / 1000) if behind and first_ms >= 0 else 0.0
+            if behind and first_ms < 0:
+                # Nothing of it was taken, so its record's time is not known: at least since it was first seen so.
+                first_ms = self._standing.setdefault((*key, first), now_ms)
+                standing[*key, first] = first_ms
+            seconds = max(0.0, (now_ms - first_ms) / 1000) if behind else 0.0
             result.append(
                 PartitionLag(*key, behind, round(seconds, 3), max(0, self._source.committed.get(key, 0)), first, high)
             )
+        self._standing = standing
         for gone in set(self._high) - set(self._ledger.partitions()):
             del self._high[gone]
         return result
@@ -126,8 +133,12 @@ class Probes:
             ),
             (
                 "kafka.producer",
-                Status.HEALTHY,
-                {"open_batches": self._kafka.open_count, "renewed_after_fatal_errors": self._kafka.was_fatal},
+                Status.DEGRADED if self._kafka.refused_count else Status.HEALTHY,
+                {
+                    "open_batches": self._kafka.open_count,
+                    "refused_batches": self._kafka.refused_count,
+                    "renewed_after_fatal_errors": self._kafka.was_fatal,
+                },
             ),
             (
                 "redis",

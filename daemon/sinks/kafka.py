@@ -88,6 +88,11 @@ class KafkaSink:
         return len(self._open)
 
     @property
+    def refused_count(self) -> int:
+        """Batches of which Kafka refused something, and which are sent again."""
+        return len(self._tries)
+
+    @property
     def queue_length(self) -> int:
         """Records that Kafka has not acknowledged, the daemon's own among them."""
         return self._producer.queue_length
