@@ -112,16 +112,23 @@ class Probes:
             del self._high[gone]
         return result
 
-    def _report(self, *, all_of_them: bool) -> None:
-        now_s = self._loop.time()
-        dead_lettered, received = self._books.total("dead_lettered"), self._books.total("received")
-        flood = self._config.pipeline.dead_letter
+    def _in_window(self) -> tuple[int, int]:
+        """(received, dead-lettered) in the flood window."""
+        now_s, received, dead_lettered = (
+            self._loop.time(),
+            self._books.total("received"),
+            self._books.total("dead_lettered"),
+        )
         self._window.append((now_s, received, dead_lettered))
-        while len(self._window) > 1 and self._window[1][0] <= now_s - flood.window_s:
+        while len(self._window) > 1 and self._window[1][0] <= now_s - self._config.pipeline.dead_letter.window_s:
             self._window.pop(0)
         _, received_before, dead_before = self._window[0]
+        return received - received_before, dead_lettered - dead_before
+
+    def _observe(self) -> list[tuple[str, Status, dict[str, Any]]]:
+        """Every component with its status and its figures, as they are now."""
         lag = self.lag()
-        observations: list[tuple[str, Status, dict[str, Any]]] = [
+        return [
             (
                 "kafka.consumer",
                 Status.HEALTHY if self._source.joined else Status.DEGRADED,
@@ -152,9 +159,8 @@ class Probes:
             (
                 "pipeline",
                 pipeline_status(
-                    received - received_before,
-                    dead_lettered - dead_before,
-                    flood,
+                    *self._in_window(),
+                    self._config.pipeline.dead_letter,
                     self._books.balances(),
                     self._source.missed,
                 ),
@@ -171,7 +177,10 @@ class Probes:
                 {"records": sum(row.records for row in lag), "partitions": [row.as_dict() for row in lag]},
             ),
         ]
-        for component, status, figures in observations:
+
+    def _report(self, *, all_of_them: bool) -> None:
+        """Send what is due: everything, or what changed. A change is logged too."""
+        for component, status, figures in self._observe():
             changed = self.statuses.get(component) is not status
             if changed:
                 before, self.statuses[component] = self.statuses.get(component), status

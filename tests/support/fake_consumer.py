@@ -33,6 +33,7 @@ class FakeConsumer:
         self.limits: dict[Key, tuple[int, int]] = {(name[:-1], int(name[-1])): ends for name, ends in logs.items()}
         # question -> error of every partition in its answer; partition -> its error in every answer of list_offsets
         self.errors: dict[str | Key, int] = {}
+        self.watermarks: dict[Key, int] = {}  # the ends that fetch replies have told
         self.silent = False
         self.ids: dict[str, str] = {}
         self.stored: list[tuple] = []
@@ -138,6 +139,9 @@ class FakeConsumer:
 
     def positions(self, keys: list[Key]) -> list[PartitionOffset]:
         return [PartitionOffset(*key, -1001) for key in keys]
+
+    def cached_watermarks(self, topic: str, partition: int) -> tuple[int, int]:
+        return -1001, self.watermarks.get((topic, partition), -1001)
 
     def store(self, rows: list[tuple]) -> list[PartitionOffset]:
         self.stored += rows

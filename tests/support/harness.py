@@ -118,13 +118,17 @@ def event(ident: str, **more: object) -> bytes:
 
 
 async def settled(app: App) -> None:
-    """Joined, connected, and its own health events acknowledged: the next produce request is the test's."""
+    """Joined, connected, and its own health events acknowledged, the last of them: the next request is the test's.
+
+    A change of health would be sent at once, and meet the fault that was meant for the test's records.
+    """
 
     def healthy() -> bool:
         statuses = app.probes.statuses.values()
         return len(statuses) == 5 and all(status.value == "healthy" for status in statuses)
 
     await until(lambda: app.source.joined and healthy() and app.kafka.queue_length == 0, "the daemon is well and idle")
+    app.kafka.send_own = lambda *record: True
 
 
 async def publish_held(app: App, cluster: MockCluster, payloads: list[bytes], prepare: Callable[[], None]) -> None:

@@ -86,11 +86,7 @@ class World:
 
 def run(monkeypatch: pytest.MonkeyPatch, work: Callable[[World], Awaitable[None]]) -> None:
     async def whole() -> None:
-        world = World(monkeypatch)
-        try:
-            await work(world)
-        finally:
-            world.consumer.release()
+        await work(World(monkeypatch))
 
     asyncio.run(asyncio.wait_for(whole(), 30))
 
