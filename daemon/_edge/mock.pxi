@@ -17,7 +17,12 @@ cdef class MockCluster(Handle):
         f.rd_kafka_mock_group_initial_rebalance_delay_ms(self.cluster, 0)
 
     def create_topic(self, str name not None, int partitions, int replication=1):
-        cdef int code = f.rd_kafka_mock_topic_create(self.cluster, name.encode(), partitions, replication)
+        """Waits for the cluster's thread, which may take a quarter of a second. Any number of threads may wait at once."""
+        cdef bytes topic = name.encode()
+        cdef const char *text = topic
+        cdef int code
+        with nogil:
+            code = f.rd_kafka_mock_topic_create(self.cluster, text, partitions, replication)
         if code:
             raise failure(code)
 

@@ -5,10 +5,15 @@ Prints `bootstrap HOST:PORT` and lives until its standard input closes: so it en
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import click
 
 from ingestd.errors import IngestdError
+
+if TYPE_CHECKING:
+    from ingestd._librdkafka import MockCluster
 
 
 @click.command()
@@ -18,12 +23,16 @@ def command(topics: tuple[str, ...]) -> None:
     from ingestd._librdkafka import MockCluster
 
     cluster = MockCluster(1)
-    for topic in topics:
-        name, partitions = topic.rsplit(":", 1)
-        cluster.create_topic(name, int(partitions))
+    create_topics(cluster, {name: int(partitions) for name, partitions in (topic.rsplit(":", 1) for topic in topics)})
     print(f"bootstrap {cluster.bootstraps}", flush=True)
     sys.stdin.read()
     cluster.close()
+
+
+def create_topics(cluster: "MockCluster", topics: dict[str, int]) -> None:
+    """Name -> partitions. All at once: the cluster's thread takes its time for each."""
+    with ThreadPoolExecutor(max(1, len(topics))) as pool:
+        list(pool.map(cluster.create_topic, topics.keys(), topics.values()))
 
 
 class MockClusterProcess:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer
 
-from ingestd import logs
+from ingestd import logs, source
 from ingestd._librdkafka import MockCluster
 from ingestd.app import App
+from ingestd.cli.mock_cluster import create_topics
 from ingestd.config import Config, parse
 from tests.support.daemon_process import ALL_TOPICS, merged
 from tests.support.wait import MULTIPLIER
@@ -32,8 +33,7 @@ class LogLines(logging.Handler):
 
 def mock_cluster(partitions: int = 1) -> MockCluster:
     cluster = MockCluster(1)
-    for topic in ALL_TOPICS:
-        cluster.create_topic(topic, partitions)
+    create_topics(cluster, dict.fromkeys(ALL_TOPICS, partitions))
     return cluster
 
 
@@ -103,6 +103,8 @@ class Harness:
     async def __aenter__(self) -> App:
         log = logs.set_up("debug", "json")
         log.handlers[:] = [self.lines]
+        # The mock cluster does not tell topic ids, and a stop waits for the question that is under way.
+        source.TOPIC_ID_TIMEOUT_MS = 100
         self.app = App(self.config, log, self.books_file)
         self._run = asyncio.create_task(self.app.run())
         return self.app
