@@ -132,7 +132,7 @@ cdef class Consumer(Handle):
                     result.append(CommitResult(code, error_name(code), partitions))
                 elif kind == EVENT_ERROR or kind == EVENT_LOG:
                     result.append(read_notice(event, kind))
-                else:
+                elif kind != EVENT_STATS:             # these come where the user set statistics.interval.ms
                     raise AssertionError(f"event {kind:#x} on a queue of the consumer: a partition is not forwarded")
             finally:
                 f.rd_kafka_event_destroy(event)

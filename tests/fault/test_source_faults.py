@@ -1,12 +1,14 @@
 """The cluster answers the source with errors, or sends it away. Nothing is skipped, and nothing stands still unseen."""
 
 import asyncio
+import os
+import select
 from collections.abc import Iterator
 
 import pytest
 import uvloop
 
-from ingestd._librdkafka import MockCluster
+from ingestd._librdkafka import Consumer, MockCluster
 from tests.support.daemon_process import INPUT
 from tests.support.harness import Harness, event, make_config, mock_cluster, publish, settled, until
 from tests.support.redis_node import RedisNode
@@ -73,3 +75,16 @@ def test_a_static_member_that_is_fenced_ends_the_daemon_with_a_line_that_says_so
         assert line.error == "FENCED_INSTANCE_ID"
 
     run(work())
+
+
+def test_statistics_that_a_user_asks_for_end_nothing():
+    consumer = Consumer(
+        {"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "statistics.interval.ms": "10", "log_level": "0"}
+    )
+    try:
+        for _ in range(3):
+            assert select.select([consumer.main_fd], [], [], 20)[0], "statistics came"
+            os.eventfd_read(consumer.main_fd)
+            consumer.poll_main()
+    finally:
+        consumer.destroy()
