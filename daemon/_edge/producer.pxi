@@ -2,6 +2,7 @@
 
 cdef enum:
     STUB_BYTES = 65536            # what is kept of a dead letter that the broker refuses for its size (design 5.7)
+    STUB_KEY_BYTES = 256          # a longer key is left out of it: a stub that is refused would wait for ever
     DEAD_HEADER_COUNT = 9
     ERRORS_KEPT = 16
 
@@ -192,8 +193,9 @@ cdef class Producer(Handle):
         return f.rd_kafka_outq_len(self.live())
 
     def purge(self):
-        """Take back everything that is queued or in flight: each gets a report with an error."""
-        f.rd_kafka_purge(self.live(), 3)                  # PURGE_F_QUEUE | PURGE_F_INFLIGHT
+        """Take back everything that is queued or in flight: each gets a report with an error, now or soon."""
+        # PURGE_F_QUEUE | PURGE_F_INFLIGHT | PURGE_F_NON_BLOCKING: a broker's thread may stand in a name look-up.
+        f.rd_kafka_purge(self.live(), 7)
 
     def provoke_fatal_error(self, int code, str text not None):
         """For tests: librdkafka's own switch into its fatal state."""
@@ -219,8 +221,10 @@ cdef int produce(Producer producer, batch_t *b, send_t *send) except? -1:
     if send.flags & SEND_DEAD:
         arguments[3].u.big_number = 0
         arguments[4].u.memory.data, arguments[4].u.memory.size = message.key, message.key_len
-        if send.flags & SEND_STUB and message.len > STUB_BYTES:
-            arguments[1].u.memory.size = STUB_BYTES
+        if send.flags & SEND_STUB:
+            arguments[1].u.memory.size = min(message.len, <size_t>STUB_BYTES)
+            if message.key_len > STUB_KEY_BYTES:
+                arguments[4].u.memory.data, arguments[4].u.memory.size = NULL, 0
         headers = dead_letter_headers(producer, b, send)
     else:
         arguments[4].u.memory.size = send.key_bytes

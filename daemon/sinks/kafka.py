@@ -40,6 +40,8 @@ BATCH_REJECTING = frozenset(
 )
 FATAL = -150  # _FATAL: this handle produces nothing any more
 PURGED = frozenset((-152, -151))  # _PURGE_QUEUE, _PURGE_INFLIGHT: taken back by ourselves
+# The daemon's own records that wait for Kafka. While it is away they would fill memory with old news.
+OWN_WAITING_MAX = 64
 
 
 class KafkaSink:
@@ -70,10 +72,14 @@ class KafkaSink:
         self._open: dict[int, Batch] = {}
         self._queue: deque[Batch] = deque()  # those that the full producer did not take whole, in order
         self._recovering = False
+        self._renewal: asyncio.TimerHandle | None = None
+        self._renewals = 0  # one after the other, without a batch that was done between them
+        self._closed = False
         self._tries: dict[int, int] = {}  # batch id -> how often it was sent again
         self._alone_tried: set[int] = set()  # batch ids of which each record was tried alone
         self.was_fatal = 0
         self._own_before = 0  # of handles that were renewed
+        self._own_sent = 0  # of the handle in use
 
     def _start(self, alone: bool) -> Producer:
         producer = self._make_producer(alone)
@@ -108,7 +114,7 @@ class KafkaSink:
             self._on_done(batch)
             return
         self._open[batch.batch_id] = batch
-        if self._queue or self._recovering:
+        if self._queue or self._recovering or self._closed:
             self._queue.append(batch)
         else:
             self._send(batch)
@@ -129,7 +135,12 @@ class KafkaSink:
 
     def send_own(self, topic_index: int, value: bytes, key: bytes | None = None) -> bool:
         """A record of the daemon itself; False when it was refused. Nobody waits for its acknowledgement."""
-        return self._producer.send_own(topic_index, value, key)
+        producer = self._producer
+        if self._own_sent - producer.own_delivered - producer.own_failed >= OWN_WAITING_MAX:
+            return False
+        accepted = producer.send_own(topic_index, value, key)
+        self._own_sent += accepted
+        return accepted
 
     def _send(self, batch: Batch) -> None:
         if not self._producer.send_many(batch):
@@ -139,7 +150,7 @@ class KafkaSink:
 
     def _serve(self, producer: Producer) -> None:
         """The producer's eventfd: delivery reports and notices."""
-        if producer is not self._producer and producer is not self._alone:
+        if self._closed or producer not in self._handles():
             return  # destroyed, or about to be
         _clear(producer.main_fd)
         reported, notices = producer.serve()
@@ -148,9 +159,11 @@ class KafkaSink:
         for batch in reported:
             if batch.batch_id in self._open and not batch.sends_waiting and batch.sends_pending == 0:
                 self._settle(batch)
-        if any(notice.fatal for notice in notices) or (producer is self._producer and self._recovering):
+        if producer not in self._handles():
+            return  # renewed by what was reported last: its fatal error is dealt with
+        if any(notice.fatal for notice in notices) or self._recovering:
             self._recover()
-        elif self._queue and not self._recovering:
+        elif self._queue:
             self._send_queued()
 
     def _send_queued(self) -> None:
@@ -159,13 +172,14 @@ class KafkaSink:
             if not self._producer.send_many(batch):
                 return
             self._queue.popleft()
-            if batch.sends_pending == 0:
+            if batch.sends_pending == 0 and batch.batch_id in self._open:
                 self._settle(batch)
 
     def _settle(self, batch: Batch) -> None:
         """Every send of the batch was accepted and reported, or refused."""
         if batch.sends_failed == 0:
             del self._open[batch.batch_id]
+            self._renewals = 0
             self._tries.pop(batch.batch_id, None)
             self._alone_tried.discard(batch.batch_id)
             self._on_done(batch)
@@ -173,7 +187,7 @@ class KafkaSink:
         failed = refusals(batch)
         self._count_refusals(failed)
         codes = {refusal.error for refusal in failed}
-        if FATAL in codes or codes & PURGED or self._producer.fatal_error():
+        if self._recovering or FATAL in codes or codes & PURGED or self._producer.fatal_error():
             self._recover()
         elif codes & BATCH_REJECTING:
             self._send_alone(batch, failed)
@@ -198,12 +212,17 @@ class KafkaSink:
         self._loop.call_later(delay_s(tries - 1, self._random), self._send_again, batch, batch.batch_id)
 
     def _send_again(self, batch: Batch, batch_id: int) -> None:
-        if batch_id not in self._open or not batch.sends_waiting:
-            return  # a renewed producer has sent it meanwhile
-        if self._recovering or self._queue:
+        if not self._is_due(batch, batch_id):
+            return
+        if self._queue:
             self._queue.append(batch)
         else:
             self._send(batch)
+
+    def _is_due(self, batch: Batch, batch_id: int) -> bool:
+        """Whether a batch still waits for the time that was set. A renewed producer has sent it, or will."""
+        waits = batch_id in self._open and batch.sends_waiting and batch not in self._queue
+        return waits and not self._recovering and not self._closed
 
     def _send_alone(self, batch: Batch, failed: list[Refusal]) -> None:
         """One record a request. What is refused again is bad itself: it becomes a dead letter, and that a stub."""
@@ -226,56 +245,69 @@ class KafkaSink:
                     error=error_name(refusal.error),
                 )
                 rearm(batch, refusal.send_index)
-        if self._alone is None:
-            self._alone = self._start(True)
         # A stub that is refused must not spin.
         pause_s = 0.0 if tries <= 4 else delay_s(tries - 4, self._random)
         self._loop.call_later(pause_s, self._enqueue_alone, batch, batch.batch_id)
 
     def _enqueue_alone(self, batch: Batch, batch_id: int) -> None:
-        assert self._alone is not None
-        if batch_id not in self._open or not batch.sends_waiting:
-            return  # a renewed producer has sent it meanwhile
+        if not self._is_due(batch, batch_id):
+            return
+        if self._alone is None:
+            self._alone = self._start(True)
         if not self._alone.send_many(batch):
             self._loop.call_later(0.05, self._enqueue_alone, batch, batch_id)
         elif batch.sends_pending == 0:
             self._settle(batch)
 
+    def _handles(self) -> list[Producer]:
+        return [handle for handle in (self._producer, self._alone) if handle is not None]
+
     def _recover(self) -> None:
-        """After a fatal error: take everything back, and send it again in order through a new handle."""
+        """After a fatal error of either handle: take everything back, and send it again in order through new ones."""
         if not self._recovering:
             self._recovering = True
             self.was_fatal += 1
-            code, text = self._producer.fatal_error() or (FATAL, "unknown")
+            fatal_errors = [error for handle in self._handles() if (error := handle.fatal_error())]
+            code, text = fatal_errors[0] if fatal_errors else (FATAL, "unknown")
             self._log.error(
                 "kafka producer is renewed after a fatal error", extra={"error": error_name(code), "reason": text}
             )
-            self._producer.purge()
-            # The reports of what is purged wake `_serve`; this serves the case that nothing was queued.
-            self._loop.call_soon(self._serve, self._producer)
-            return
-        if self._producer.queue_length:
-            return
-        self._loop.remove_reader(self._producer.main_fd)
+            for handle in self._handles():
+                handle.purge()
+                # The reports of what is purged wake `_serve`; this serves the case that nothing was queued.
+                self._loop.call_soon(self._serve, handle)
+        elif self._renewal is None and not any(handle.queue_length for handle in self._handles()):
+            # A cluster that refuses each new handle, as for want of a right, must not be asked without a pause.
+            pause_s = delay_s(self._renewals - 1, self._random) if self._renewals else 0.0
+            self._renewals += 1
+            self._renewal = self._loop.call_later(pause_s, self._renew)
+
+    def _renew(self) -> None:
+        """Nothing is pending any more: every send was acknowledged, or waits, or has failed."""
+        self._renewal = None
         self._own_before += self._producer.own_delivered
-        destroy_aside(self._producer)
-        self._producer = self._start(False)
+        self._own_sent = 0
+        for handle in self._handles():
+            self._loop.remove_reader(handle.main_fd)
+            destroy_aside(handle)
+        self._producer, self._alone = self._start(False), None
         self._recovering = False
-        for batch_id in sorted(self._open):
-            batch = self._open[batch_id]
+        # All go together again, and a good record may be refused for another's sake.
+        self._alone_tried.clear()
+        self._queue = deque(self._open[batch_id] for batch_id in sorted(self._open))
+        for batch in self._queue:
             for refusal in refusals(batch):
                 rearm(batch, refusal.send_index)
-        self._queue = deque(
-            self._open[batch_id] for batch_id in sorted(self._open) if self._open[batch_id].sends_waiting
-        )
         self._send_queued()
 
     def close(self) -> list[Producer]:
         """Stop serving; gives the handles, which the caller destroys on a helper thread."""
-        handles = [handle for handle in (self._producer, self._alone) if handle is not None]
-        for handle in handles:
+        self._closed = True
+        if self._renewal is not None:
+            self._renewal.cancel()
+        for handle in self._handles():
             self._loop.remove_reader(handle.main_fd)
-        return handles
+        return self._handles()
 
 
 def _clear(descriptor: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 import uvloop
 
 from ingestd._librdkafka import MockCluster
+from ingestd.sinks import kafka as kafka_sink
 from tests.support.daemon_process import DEAD_LETTER, INPUT
 from tests.support.harness import (
     Harness,
@@ -21,9 +22,9 @@ from tests.support.harness import (
 )
 from tests.support.redis_node import RedisNode
 
-PRODUCE = 0  # the Kafka protocol's number of the request
+PRODUCE, INIT_PRODUCER_ID = 0, 22  # the Kafka protocol's numbers of the requests
 NOT_ENOUGH_REPLICAS, INVALID_TIMESTAMP, MSG_SIZE_TOO_LARGE, TOPIC_AUTHORIZATION_FAILED = 19, 32, 10, 29
-OUT_OF_ORDER_SEQUENCE_NUMBER = 45
+OUT_OF_ORDER_SEQUENCE_NUMBER, CLUSTER_AUTHORIZATION_FAILED = 45, 31
 
 
 @pytest.fixture
@@ -187,6 +188,91 @@ def test_no_offset_is_stored_while_kafka_acknowledges_nothing(cluster: MockClust
             assert app.books.balances()
             cluster.clear_errors(PRODUCE)
             await until(lambda: committed(app) == {0: 20}, "all are committed")
+        assert harness.code == 0
+
+    run(work())
+
+
+def test_a_dead_letter_with_a_giant_key_becomes_a_stub_without_it(cluster: MockCluster, redis_node: RedisNode):
+    async def work() -> None:
+        harness = Harness(make_config(cluster, redis_node.url))
+        async with harness as app:
+            await settled(app)
+            publish(cluster, [b"{"], key=b"k" * 1_200_000)
+            publish(cluster, [b"["], key=b"short")
+            await until(lambda: app.books.account(INPUT).dead_lettered == 2, "both are dead-lettered")
+        assert harness.code == 0
+        keys = {message.value(): message.key() for message in read_all(cluster, DEAD_LETTER, 2)}
+        assert keys == {b"{": None, b"[": b"short"}
+
+    run(work())
+
+
+@pytest.mark.parametrize("which", ["_producer", "_alone"])
+def test_a_fatal_error_while_records_are_tried_alone_buries_no_good_one(
+    cluster: MockCluster, redis_node: RedisNode, which: str
+):
+    async def work() -> None:
+        harness = Harness(make_config(cluster, redis_node.url))
+        async with harness as app:
+            await settled(app)
+            sink = app.kafka
+            enqueue_alone = sink._enqueue_alone
+
+            def enqueue_behind_a_fatal_error(*batch: object) -> None:
+                sink._enqueue_alone = enqueue_alone
+                sink._alone = sink._alone or sink._start(True)
+                getattr(sink, which).provoke_fatal_error(OUT_OF_ORDER_SEQUENCE_NUMBER, "made by the test")
+                if which == "_alone":
+                    enqueue_alone(*batch)
+
+            sink._enqueue_alone = enqueue_behind_a_fatal_error
+            # They are refused together, and together again by the new handle.
+            await publish_held(
+                app,
+                cluster,
+                [event(f"e{n}") for n in range(10)],
+                lambda: cluster.push_errors(PRODUCE, [INVALID_TIMESTAMP, INVALID_TIMESTAMP]),
+            )
+            await until(lambda: app.books.account(INPUT).in_flight == 0 < app.books.account(INPUT).received, "all end")
+            assert app.books.account(INPUT).dead_lettered == 0 and sink.was_fatal == 1
+        assert harness.code == 0
+        assert len(read_all(cluster, "observability.logs", 10)) == 10
+
+    run(work())
+
+
+def test_one_fatal_error_renews_the_producer_once(cluster: MockCluster, redis_node: RedisNode):
+    async def work() -> None:
+        harness = Harness(make_config(cluster, redis_node.url))
+        async with harness as app:
+            await settled(app)
+            payloads = [event(f"e{n}") for n in range(20)]
+            await publish_held(app, cluster, payloads, lambda: cluster.broker_delay_ms(300))
+            await until(lambda: app.books.account(INPUT).in_flight == 20, "they are in flight")
+            app.kafka._producer.provoke_fatal_error(OUT_OF_ORDER_SEQUENCE_NUMBER, "made by the test")
+            app.kafka._recover()  # as a refused send has it done, before the error itself is served
+            cluster.broker_delay_ms(0)
+            await until(lambda: app.books.account(INPUT).delivered == 20, "all are delivered")
+            assert app.kafka.was_fatal == 1
+        assert harness.code == 0
+
+    run(work())
+
+
+def test_a_cluster_that_refuses_every_new_producer_is_asked_with_growing_pauses(
+    cluster: MockCluster, redis_node: RedisNode, monkeypatch: pytest.MonkeyPatch
+):
+    async def work() -> None:
+        attempts: list[int] = []
+        monkeypatch.setattr(kafka_sink, "delay_s", lambda attempt, random: attempts.append(attempt) or 0.0)
+        cluster.push_errors(INIT_PRODUCER_ID, [CLUSTER_AUTHORIZATION_FAILED] * 4)
+        harness = Harness(make_config(cluster, redis_node.url))
+        async with harness as app:
+            await until(lambda: app.source.joined, "it has joined")
+            publish(cluster, [event(f"e{n}") for n in range(5)])
+            await until(lambda: app.books.account(INPUT).delivered == 5, "all are delivered")
+            assert app.kafka.was_fatal == 4 and attempts[:3] == [0, 1, 2]
         assert harness.code == 0
 
     run(work())
