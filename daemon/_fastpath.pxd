@@ -15,6 +15,7 @@ cdef class Batch:
     cdef release_fn release_records      # set by who filled it; gives the messages back
     cdef list references                 # keeps test records alive
     cdef list trims                      # indexes of the ZREMRANGEBYRANK replies
+    cdef Py_ssize_t sends_told           # those before it were given by take_sent_counts
     cdef readonly Py_ssize_t events_max
     cdef public int batch_id             # the engine's number, and what the ledger calls it
     cdef public int owes                 # sinks that have not finished, as bits

@@ -3,7 +3,8 @@
 """The pure core. Records of one batch in; sends and Redis bytes out. No socket, no clock, no config, no logger.
 
 One C file, so that everything below is inlined into one loop. The parts, in the order in which they need each other:
-words, utf8, timestamp, memory, resp, index_cache, replies, scan, text_set, event, rules, batch, process.
+words, utf8, timestamp, memory, resp, index_cache, replies, scan, text_set, error_counts, event, rules, batch,
+process.
 """
 
 cimport cython
@@ -62,6 +63,7 @@ include "_hot/index_cache.pxi"
 include "_hot/replies.pxi"
 include "_hot/scan.pxi"
 include "_hot/text_set.pxi"
+include "_hot/error_counts.pxi"
 include "_hot/event.pxi"
 include "_hot/rules.pxi"
 include "_hot/batch.pxi"
@@ -92,6 +94,7 @@ VOCABULARY = {
     "limits": {
         "TOPICS_PER_EVENT_MAX": TOPICS_PER_EVENT_MAX, "DEAD_LETTER_TOPIC_INDEX": DEAD_LETTER_TOPIC,
         "INDEX_TTL_MARGIN_S": INDEX_TTL_MARGIN_S, "TAPS_MAX": TAPS_MAX, "RECORD_OVERHEAD_BYTES": RECORD_OVERHEAD_BYTES,
+        "ERROR_SERVICES_MAX": ERROR_SERVICES_MAX, "ERROR_NAME_BYTES_MAX": ERROR_NAME_BYTES_MAX,
     },
     "flags": {"SEND_HEADERS": SEND_HEADERS, "SEND_DEAD": SEND_DEAD},
 }

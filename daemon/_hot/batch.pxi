@@ -68,6 +68,7 @@ cdef class Batch:
         b.record_count = b.send_count = b.span_count = 0
         b.key_used = b.resp_used = b.reply_count = b.payload_bytes = 0
         b.sends_pending = b.sends_failed = b.sends_next = 0
+        self.sends_told = 0
         if self.references:
             self.references = []
         if self.trims:
@@ -164,6 +165,16 @@ cdef class Batch:
             key = b.keys[send.key_offset:send.key_offset + send.key_bytes] if send.key_bytes else None
             result.append((send.record_index, send.topic_index, key, send.flags, send.fault))
         return result
+
+    def take_sent_counts(self):
+        """[(topic_index, sends)] since the last call; topics behind the dead letters' count together."""
+        cdef Py_ssize_t[DEAD_LETTER_TOPIC + 2] counts
+        cdef Py_ssize_t i
+        memset(counts, 0, sizeof(counts))
+        for i in range(self.sends_told, self.b.send_count):
+            counts[min(self.b.sends[i].topic_index, DEAD_LETTER_TOPIC + 1)] += 1
+        self.sends_told = self.b.send_count
+        return [(i, counts[i]) for i in range(DEAD_LETTER_TOPIC + 2) if counts[i]]
 
     def verdicts(self):
         """[(verdict, fault)] by record."""

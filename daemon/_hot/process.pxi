@@ -191,7 +191,8 @@ cdef int resolve_event(
 
 
 cdef int process_record(
-    Batch batch, RouteTable table, IndexCache cache, Py_ssize_t record_index, event_t *event, bint index_alone
+    Batch batch, RouteTable table, IndexCache cache, Py_ssize_t record_index, event_t *event, bint index_alone,
+    ErrorCounts errors,
 ) except -1:
     """One record to its end. `index_alone`: its sends were made before, only the Redis bytes are wanted."""
     cdef batch_t *b = &batch.b
@@ -202,6 +203,8 @@ cdef int process_record(
     if fault != FAULT_NONE:
         record.taps = table.dead_taps
         return 0 if index_alone else bury(b, record_index, fault)
+    if event.level >= ERROR and event.type == LOG and errors is not None:
+        count_error(errors, event.found.texts[SERVICE], event.level - ERROR)
     resolve_event(table, record, span, event, &route)
     if table.tap_count:
         record.taps = find_taps(table, event)
@@ -225,7 +228,9 @@ cdef inline void prefetch_value(const message_t *message) noexcept nogil:
         at += 64
 
 
-cdef int process_records(Batch batch, RouteTable table, IndexCache cache, int64_t now_s, bint index_alone) except -1:
+cdef int process_records(
+    Batch batch, RouteTable table, IndexCache cache, int64_t now_s, bint index_alone, ErrorCounts errors
+) except -1:
     cdef batch_t *b = &batch.b
     cdef event_t event
     cdef Py_ssize_t i
@@ -237,7 +242,7 @@ cdef int process_records(Batch batch, RouteTable table, IndexCache cache, int64_
             if i + PREFETCH_AHEAD < b.record_count:
                 prefetch_value(b.records[i + PREFETCH_AHEAD].message)
             if not (index_alone and b.records[i].verdict == VERDICT_DEAD):
-                process_record(batch, table, cache, i, &event, index_alone)
+                process_record(batch, table, cache, i, &event, index_alone, errors)
                 Py_XDECREF(event.decoded)
                 event.decoded = NULL
             b.records[i].reply_end = <uint32_t>b.reply_count
@@ -246,8 +251,11 @@ cdef int process_records(Batch batch, RouteTable table, IndexCache cache, int64_
     return 0
 
 
-def process_batch(Batch batch not None, RouteTable table not None, IndexCache cache not None, int64_t now_s):
-    """Decide about every record of the batch: what is sent where, and what Redis is told.
+def process_batch(
+    Batch batch not None, RouteTable table not None, IndexCache cache not None, int64_t now_s, ErrorCounts errors=None
+):
+    """Decide about every record of the batch: what is sent where, and what Redis is told. Error logs are counted in
+    `errors`, when it is given.
 
     Runs on: the loop. Called once a batch, on a batch that nobody else looks at.
     """
@@ -258,7 +266,7 @@ def process_batch(Batch batch not None, RouteTable table not None, IndexCache ca
         b.records[i].verdict = VERDICT_ROUTED
         b.records[i].fault = FAULT_NONE
         b.records[i].taps = 0
-    process_records(batch, table, cache, now_s, False)
+    process_records(batch, table, cache, now_s, False, errors)
 
 
 def rebuild_index(Batch batch not None, RouteTable table not None, IndexCache cache not None, int64_t now_s):
@@ -268,4 +276,4 @@ def rebuild_index(Batch batch not None, RouteTable table not None, IndexCache ca
     """
     batch.b.resp_used = batch.b.reply_count = 0
     batch.trims = []
-    process_records(batch, table, cache, now_s, True)
+    process_records(batch, table, cache, now_s, True, None)

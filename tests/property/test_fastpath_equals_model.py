@@ -1,6 +1,7 @@
 """Random batches through the fast path and through its plain-Python twin: the same sends, bytes and verdicts."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingestd._fastpath import Batch, IndexCache, RouteTable, hash_key, process_batch, rebuild_index
+from ingestd._fastpath import (
+    VOCABULARY,
+    Batch,
+    ErrorCounts,
+    IndexCache,
+    RouteTable,
+    hash_key,
+    process_batch,
+    rebuild_index,
+)
 from ingestd.model import Fault, Verdict
 from ingestd.rules import CompiledRule
 from tests.conftest import SEED
@@ -28,6 +38,9 @@ from tests.support.fastpath import CORRELATION_HEADERS, NOW_S, SETTINGS, event, 
 from tests.support.resp import commands
 
 
+NAME_BYTES_MAX = VOCABULARY["limits"]["ERROR_NAME_BYTES_MAX"]
+
+
 def twin_cache(slot_count: int, compares_ttls: bool) -> model.TtlCache:
     return model.TtlCache(lambda key: hash_key(key) & (slot_count - 1), compares_ttls)
 
@@ -39,6 +52,17 @@ def assert_equal(batch: Batch, expected: model.Result) -> None:
     assert commands(batch.resp()) == expected.commands
     assert batch.resp() == expected.resp()
     assert batch.reply_ends() == expected.reply_ends
+
+
+def error_counts(found: ErrorCounts | Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """By service and level. Names that are no UTF-8, an escaped lone surrogate, or too long for the table are one."""
+    rows = found.rows() if isinstance(found, ErrorCounts) else [(*key, count) for key, count in found.items()]
+    merged: Counter[tuple[str, str]] = Counter()
+    for service, level, count in rows:
+        text = service.encode("utf-8", "replace")
+        plain = "?" not in service and "\ufffd" not in service and text == service.encode("utf-8", "ignore")
+        merged[service if plain and len(text) <= NAME_BYTES_MAX and service != "other" else "", level] += count
+    return merged
 
 
 def assert_spans_add_up(batch: Batch, records: Sequence[model.Record], expected: model.Result) -> None:
@@ -74,9 +98,11 @@ def compare(
     for pause_s, records in steps:
         now_s += pause_s
         batch.load(records, CORRELATION_HEADERS)
-        process_batch(batch, route_table, cache, now_s)
+        errors = ErrorCounts()
+        process_batch(batch, route_table, cache, now_s, errors)
         expected = model.process_batch(records, twin_table, expected_cache, now_s, CORRELATION_HEADERS)
         assert_equal(batch, expected)
+        assert error_counts(errors) == error_counts(expected.errors)
         assert_spans_add_up(batch, records, expected)
 
 

@@ -5,6 +5,7 @@ It explains `_fastpath.process_batch`, and the property tests run both. Trims ar
 
 import re
 from calendar import monthrange
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -86,6 +87,7 @@ class Result:
     commands: list[Command] = field(default_factory=list)
     verdicts: list[tuple[int, int]] = field(default_factory=list)
     reply_ends: list[int] = field(default_factory=list)
+    errors: Counter[tuple[str, str]] = field(default_factory=Counter)  # (service, level), of error logs
 
     def resp(self) -> bytes:
         return b"".join(command_bytes(command) for command in self.commands)
@@ -126,6 +128,8 @@ def process_batch(
             result.sends.append((index, DEAD_LETTER_TOPIC_INDEX, None, SEND_DEAD | headers, fault))
             result.verdicts.append((Verdict.DEAD, fault))
         else:
+            if event.type == EventType.LOG and event.level >= Level.ERROR:
+                result.errors[event.decoded.service or "", LEVEL_NAMES[event.level]] += 1
             verdict, topics, store = walk_rules(table.rules, event)
             key = partition_key(table.partition_by, event)
             if not record[7]:
