@@ -9,10 +9,11 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
-from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
+from ingestd._fastpath import Batch, ErrorCounts, IndexCache, RouteTable, process_batch
 from ingestd.ledger import Key, Ledger, LedgerSpan
 from ingestd.metrics import Books, Counters
 from ingestd.model import Fault
+from ingestd.phases import COMMIT, POLL, PROCESS
 
 OWES_KAFKA = 1
 OWES_REDIS = 2
@@ -79,6 +80,9 @@ class Engine:
         self._ledger = ledger
         self._books = books
         self._counters = counters
+        self._phases = counters.phases
+        self._end_to_end = counters.histogram("ingestd_end_to_end_seconds")
+        self.errors = ErrorCounts()
         self._wall_s = wall_s
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -118,23 +122,24 @@ class Engine:
         if self._holds:
             return
         stop_s = self._loop.time() + PUMP_BUDGET_S
-        while True:
+        phase_before = self._phases.enter(POLL)
+        more = True
+        while more:
             records_max = self.room()
-            if records_max <= 0:
-                self.holding_back = True
-                return
-            self.holding_back = False
+            self.holding_back = records_max <= 0
+            if self.holding_back:
+                break
             batch = self._pool.pop() if self._pool else Batch(self.limits.batch_events_max)
             more = self._source.take(batch, records_max)
             if batch.record_count:
                 self._start(batch)
             else:
                 self._pool.append(batch)
-            if not more:
-                return  # the queue was emptied: its eventfd wakes us
-            if self._loop.time() >= stop_s:
+            # When the queue was emptied its eventfd wakes us.
+            if more and self._loop.time() >= stop_s:
                 self.schedule()
-                return
+                break
+        self._phases.enter(phase_before)
 
     def schedule(self) -> None:
         """Pump soon, behind what else the loop has to do."""
@@ -156,8 +161,9 @@ class Engine:
     def _start(self, batch: Batch) -> None:
         batch.batch_id = batch_id = self._next_batch_id
         self._next_batch_id += 1
+        self._phases.enter(PROCESS)
         self._open_spans(batch)
-        process_batch(batch, self.table, self._cache, int(self._wall_s()))
+        process_batch(batch, self.table, self._cache, int(self._wall_s()), self.errors)
         if self.look is not None:
             self.look(batch)
         held_bytes = batch.held_bytes
@@ -171,6 +177,7 @@ class Engine:
         batch.taken_at_s = self._loop.time()
         self._kafka.submit(batch)
         self._redis.submit(batch)
+        self._phases.enter(POLL)
 
     def _open_spans(self, batch: Batch) -> None:
         topic = self._source.topic
@@ -209,8 +216,10 @@ class Engine:
         if batch.slot:
             refused, batch.slot = batch.slot, None
             batch.owes = OWES_KAFKA
+            batch.taken_at_s = self._loop.time()  # Kafka has had its share: what follows is a hand-over of its own
             self._kafka.bury(batch, refused)
             return
+        phase_before = self._phases.enter(COMMIT)
         _, held_bytes = self._open.pop(batch.batch_id)
         self.held_bytes -= held_bytes
         self.in_flight_events -= batch.record_count
@@ -223,9 +232,11 @@ class Engine:
         self._progress.set()
         if self.holding_back:
             self.schedule()
+        self._phases.enter(phase_before)
 
     def _book(self, batch: Batch) -> None:
         spans = batch.spans()
+        wall_s = self._wall_s()
         any_dead = False
         for span, live in zip(spans, self._ledger.finish(batch.batch_id), strict=True):
             any_dead = any_dead or span.dead_count > 0
@@ -237,6 +248,9 @@ class Engine:
                     dropped=span.dropped_count,
                     dead_lettered=span.dead_count,
                 )
+                if span.first_timestamp_ms >= 0:
+                    age_s = wall_s - span.first_timestamp_ms / 1000
+                    self._end_to_end.observe(max(0.0, age_s), span.received_count)  # clocks of others may be ahead
             if span.dropped_count:
                 self._counters.add("ingestd_events_discarded_total", "rule", "true", count=span.dropped_count)
         if any_dead:
@@ -273,6 +287,23 @@ class Engine:
     @property
     def open_batches(self) -> int:
         return len(self._open)
+
+    @property
+    def batch_count(self) -> int:
+        """Batches taken since the start."""
+        return self._next_batch_id - 1
+
+    def held_back_by(self) -> str | None:
+        """Why nothing is taken: a key of the config, or what the loop waits for. None: it takes what comes."""
+        if self._holds:
+            return "a rebalance or the stop"
+        if not self.holding_back:
+            return None
+        limits = self.limits
+        records_max = limits.in_flight_events_max - self.in_flight_events
+        if len(self._open) >= limits.open_batches_max or records_max < min(TAKE_MIN, limits.batch_events_max):
+            return "pipeline.in_flight_events_max"
+        return "pipeline.memory_limit_mib"
 
     def release_all(self) -> None:
         """At the end: let go of every record, so that librdkafka can be torn down. Nothing is booked or stored."""

@@ -1,26 +1,117 @@
-"""The books and the counters. Counts in, numbers out. Plain ints, published once a batch; no I/O, no clock.
+"""The books, the counters and the histograms. Counts in, numbers out. Published once a batch; no I/O, no clock.
 
 METRICS is the one table of metric names: each with its kind, its labels and a sentence (design 6.7).
+docs/monitoring/README.md is made from it.
 """
 
+from bisect import bisect_left
 from collections import Counter
-from typing import Final
+from typing import Final, NamedTuple
+
+from ingestd.phases import Phases
+
+
+class Metric(NamedTuple):
+    """One row of METRICS. `buckets` are upper bounds, of histograms alone."""
+
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+
+
+# From what a local broker needs to an outage that is waited for.
+SINK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+# From a quiet machine to a backlog of a day.
+END_TO_END_BUCKETS: Final = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+    3600.0,
+    86400.0,
+)
 
 METRICS: Final = {
-    "ingestd_events_received_total": ("counter", ("source_topic",), "Records taken from Kafka."),
-    "ingestd_events_delivered_total": ("counter", ("source_topic",), "Events that are done in every sink."),
-    "ingestd_events_sent_total": ("counter", ("sink", "type"), "Records produced and Redis commands answered."),
-    "ingestd_events_discarded_total": (
+    "ingestd_events_received_total": Metric("counter", ("source_topic",), "Records taken from Kafka."),
+    "ingestd_events_delivered_total": Metric("counter", ("source_topic",), "Events that are done in every sink."),
+    "ingestd_events_sent_total": Metric(
         "counter",
-        ("reason", "intentional"),
-        "Events that a rule or a setting dropped.",
+        ("sink", "type"),
+        "Records that Kafka acknowledged, by the type whose topic they went to, dead_letter, or other for the topics "
+        "of rules; commands that Redis answered.",
     ),
-    "ingestd_events_abandoned_total": ("counter", (), "Events given back to the group before they were done."),
-    "ingestd_dead_letters_total": ("counter", ("class",), "Events that went to the dead-letter topic."),
-    "ingestd_errors_total": ("counter", ("stage", "class"), "Errors that were retried or reported."),
-    "ingestd_records_missed_total": ("counter", ("source_topic",), "Records gone from Kafka before they were read."),
-    "ingestd_in_flight_events": ("gauge", (), "Events taken and not yet done."),
-    "ingestd_buffer_bytes": ("gauge", (), "Memory of events in flight, with their Redis bytes."),
+    "ingestd_events_discarded_total": Metric(
+        "counter", ("reason", "intentional"), "Events that a rule or a setting dropped."
+    ),
+    "ingestd_events_abandoned_total": Metric("counter", (), "Events given back to the group before they were done."),
+    "ingestd_dead_letters_total": Metric("counter", ("class",), "Events that went to the dead-letter topic."),
+    "ingestd_error_events_total": Metric(
+        "counter",
+        ("service", "level"),
+        "Log events of level error or fatal that were read, by the service that published them. "
+        "The first 256 services have a series each, the rest is other.",
+    ),
+    "ingestd_errors_total": Metric("counter", ("stage", "class"), "Errors that were retried or reported."),
+    "ingestd_records_missed_total": Metric(
+        "counter", ("source_topic",), "Records gone from Kafka before they were read."
+    ),
+    "ingestd_batches_total": Metric("counter", (), "Batches taken: received events divided by it is the batch size."),
+    "ingestd_kafka_consumer_lag_records": Metric(
+        "gauge", ("topic", "partition"), "Records of an owned partition that have not reached their end."
+    ),
+    "ingestd_kafka_consumer_lag_seconds": Metric(
+        "gauge", ("topic", "partition"), "Age of the first record of an owned partition that has not reached its end."
+    ),
+    "ingestd_assigned_partitions": Metric("gauge", (), "Partitions that this member owns."),
+    "ingestd_joined": Metric("gauge", (), "1 when the group has given this member an assignment, also an empty one."),
+    "ingestd_sink_connected": Metric("gauge", ("sink",), "1 when the sink is there: Redis connected, Kafka answering."),
+    "ingestd_sink_open_batches": Metric("gauge", ("sink",), "Batches that wait for the sink."),
+    "ingestd_sink_seconds": Metric(
+        "histogram",
+        ("sink",),
+        "From a batch's hand-over to its last acknowledgement or reply, once a batch.",
+        SINK_BUCKETS,
+    ),
+    "ingestd_end_to_end_seconds": Metric(
+        "histogram",
+        (),
+        "From a record's timestamp until its batch was done in every sink. Each event counts with the time of the "
+        "first record of its partition in the batch, the oldest: an upper bound, exact when little comes in.",
+        END_TO_END_BUCKETS,
+    ),
+    "ingestd_in_flight_events": Metric("gauge", (), "Events taken and not yet done."),
+    "ingestd_in_flight_events_max": Metric("gauge", (), "The limit, pipeline.in_flight_events_max."),
+    "ingestd_buffer_bytes": Metric("gauge", (), "Memory of events in flight, with their Redis bytes."),
+    "ingestd_buffer_bytes_max": Metric("gauge", (), "The limit, a share of pipeline.memory_limit_mib."),
+    "ingestd_holding_back": Metric("gauge", (), "1 when nothing is taken because a limit is reached."),
+    "ingestd_loop_seconds_total": Metric(
+        "counter",
+        ("phase",),
+        "The loop's time: CPU time by phase, and waiting, in which its thread did not run. Together the wall clock. "
+        "process is decoding and rules, commit is closing batches and storing offsets, other is health, HTTP and "
+        "what the loop does itself.",
+    ),
+    "ingestd_loop_cpu_wait_seconds_total": Metric(
+        "counter", (), "The part of waiting in which the loop's thread had work and no processor. From /proc."
+    ),
+    "ingestd_books_balanced": Metric(
+        "gauge", (), "1 when received = delivered + dropped + dead-lettered + abandoned + in flight."
+    ),
+    "ingestd_component_health": Metric(
+        "gauge", ("component",), "0 healthy, 1 degraded, 2 unhealthy: what the health events say."
+    ),
+    "ingestd_build_info": Metric("gauge", ("version", "python", "librdkafka"), "Always 1; the labels say what runs."),
 }
 
 
@@ -82,15 +173,55 @@ class Books:
         return {topic: account.as_dict() for topic, account in sorted(self._accounts.items())}
 
 
-class Counters:
-    """Labelled counters by metric name. A name or a label set that METRICS does not have is a fault in the caller."""
+class Histogram:
+    """How often which value was seen. `observe` is called once a batch or a span, never once an event."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_bounds", "_counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float, count: int = 1) -> None:
+        """`count` events of this value."""
+        self._counts[bisect_left(self._bounds, value)] += count
+        self.total += value * count
+
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
+    def cumulative(self) -> list[tuple[float, int]]:
+        """(upper bound, how many up to it), the last without bound."""
+        found, seen = [], 0
+        for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
+            seen += count
+            found.append((bound, seen))
+        return found
+
+
+class Counters:
+    """Labelled counters and histograms by metric name, and the loop's phases: all that rooms count in.
+
+    A name or a label set that METRICS does not have is a fault in the caller.
+    """
+
+    def __init__(self, phases: Phases | None = None) -> None:
         self._values: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self._histograms: dict[tuple[str, tuple[str, ...]], Histogram] = {}
+        # Who asks for no phases, such as a test, has clocks that stand.
+        self.phases = phases or Phases(lambda: 0, lambda: 0)
 
     def add(self, metric: str, *labels: str, count: int = 1) -> None:
-        assert len(labels) == len(METRICS[metric][1]), f"{metric} has the labels {METRICS[metric][1]}"
+        assert len(labels) == len(METRICS[metric].labels), f"{metric} has the labels {METRICS[metric].labels}"
         self._values[metric, labels] += count
+
+    def histogram(self, metric: str, *labels: str) -> Histogram:
+        """The one of this name and these labels; a room asks once and keeps it."""
+        row = METRICS[metric]
+        assert len(labels) == len(row.labels) and row.buckets, f"{metric} has the labels {row.labels}"
+        return self._histograms.setdefault((metric, labels), Histogram(row.buckets))
 
     def value(self, metric: str, *labels: str) -> int:
         return self._values[metric, labels]
@@ -98,8 +229,16 @@ class Counters:
     def total(self, metric: str) -> int:
         return sum(count for (name, _), count in self._values.items() if name == metric)
 
+    def samples(self, metric: str) -> list[tuple[tuple[str, ...], int]]:
+        """(labels, count) of one counter."""
+        return sorted((labels, count) for (name, labels), count in self._values.items() if name == metric)
+
+    def histograms(self, metric: str) -> list[tuple[tuple[str, ...], Histogram]]:
+        """(labels, histogram) of one histogram."""
+        return sorted((labels, found) for (name, labels), found in self._histograms.items() if name == metric)
+
     def as_dict(self) -> dict[str, int]:
         return {
-            f"{name}{{{','.join(f'{k}={v}' for k, v in zip(METRICS[name][1], labels, strict=True))}}}": count
+            f"{name}{{{','.join(f'{k}={v}' for k, v in zip(METRICS[name].labels, labels, strict=True))}}}": count
             for (name, labels), count in sorted(self._values.items())
         }

@@ -23,6 +23,7 @@ from ingestd.errors import KafkaFailure
 from ingestd.ledger import Key, Ledger
 from ingestd.logs import Sparing
 from ingestd.metrics import Books, Counters
+from ingestd.phases import COMMIT
 
 AUTO_OFFSET_RESET = -140  # _AUTO_OFFSET_RESET: the position is not in the log
 NO_OFFSET = -168  # _NO_OFFSET: there was nothing to commit
@@ -126,6 +127,7 @@ class Source:
 
     def store(self) -> None:
         """Tell librdkafka what is finished; it commits that every commit_interval_ms and when partitions go."""
+        phase_before = self._counters.phases.enter(COMMIT)
         idle = self._ledger.idle_partitions()
         if idle:
             for row in self._consumer.positions(idle):
@@ -145,6 +147,7 @@ class Source:
                     partition=refused.partition,
                     code=refused.error,
                 )
+        self._counters.phases.enter(phase_before)
 
     def _metadata(self, topic: str) -> bytes:
         known = self._topic_ids.get(topic)

@@ -26,6 +26,7 @@ from ingestd.backoff import delay_s
 from ingestd.logs import Sparing
 from ingestd.metrics import Counters
 from ingestd.model import DEAD_LETTER_TOPIC_INDEX, TYPE_NAMES, Fault
+from ingestd.phases import PRODUCE
 
 # Errors with which the broker refuses a whole request because of one record in it: each is tried again alone.
 BATCH_REJECTING = frozenset(
@@ -42,6 +43,11 @@ FATAL = -150  # _FATAL: this handle produces nothing any more
 PURGED = frozenset((-152, -151))  # _PURGE_QUEUE, _PURGE_INFLIGHT: taken back by ourselves
 # The daemon's own records that wait for Kafka. While it is away they would fill memory with old news.
 OWN_WAITING_MAX = 64
+ALL_BROKERS_DOWN = -187  # _ALL_BROKERS_DOWN
+# Without an acknowledgement for this long, and with something owed, Kafka counts as gone.
+SILENCE_MAX_S = 10.0
+# By topic index: the five typed topics, the dead letters, and whatever rules name.
+SENT_TYPES = (*TYPE_NAMES, "dead_letter", "other")
 
 
 class KafkaSink:
@@ -62,6 +68,8 @@ class KafkaSink:
         self._make_producer = make_producer
         self._on_done = on_done
         self._counters = counters
+        self._phases = counters.phases
+        self._seconds = counters.histogram("ingestd_sink_seconds", "kafka")
         self._on_notice = on_notice
         self._log = log
         self._random = random
@@ -80,6 +88,9 @@ class KafkaSink:
         self.was_fatal = 0
         self._own_before = 0  # of handles that were renewed
         self._own_sent = 0  # of the handle in use
+        self._answering = False  # Kafka has acknowledged something, and no notice came since that it is gone
+        self._own_seen = 0
+        self._answered_s = 0.0
 
     def _start(self, alone: bool) -> Producer:
         producer = self._make_producer(alone)
@@ -99,6 +110,17 @@ class KafkaSink:
         return len(self._tries)
 
     @property
+    def silent_s(self) -> float:
+        """How long Kafka has acknowledged nothing though it owes; 0 when it owes nothing."""
+        oldest = next(iter(self._open.values()), None)
+        return 0.0 if oldest is None else self._loop.time() - max(self._answered_s, oldest.taken_at_s)
+
+    @property
+    def connected(self) -> bool:
+        """Whether Kafka answers. Health events ask for an answer at every interval, also when nothing comes in."""
+        return self._answering and self.silent_s < SILENCE_MAX_S
+
+    @property
     def queue_length(self) -> int:
         """Records that Kafka has not acknowledged, the daemon's own among them."""
         return self._producer.queue_length
@@ -113,11 +135,13 @@ class KafkaSink:
         if batch.send_count == 0:
             self._on_done(batch)
             return
+        phase_before = self._phases.enter(PRODUCE)
         self._open[batch.batch_id] = batch
         if self._queue or self._recovering or self._closed:
             self._queue.append(batch)
         else:
             self._send(batch)
+        self._phases.enter(phase_before)
 
     def bury(self, batch: Batch, record_indexes: list[int]) -> None:
         """Records that another sink refused for good: a dead letter for each, and the batch owes Kafka again."""
@@ -152,19 +176,31 @@ class KafkaSink:
         """The producer's eventfd: delivery reports and notices."""
         if self._closed or producer not in self._handles():
             return  # destroyed, or about to be
+        phase_before = self._phases.enter(PRODUCE)
         _clear(producer.main_fd)
         reported, notices = producer.serve()
+        self._note_answers(reported, notices)
         for notice in notices:
             self._on_notice(notice)
         for batch in reported:
             if batch.batch_id in self._open and not batch.sends_waiting and batch.sends_pending == 0:
                 self._settle(batch)
         if producer not in self._handles():
-            return  # renewed by what was reported last: its fatal error is dealt with
-        if any(notice.fatal for notice in notices) or self._recovering:
+            pass  # renewed by what was reported last: its fatal error is dealt with
+        elif any(notice.fatal for notice in notices) or self._recovering:
             self._recover()
         elif self._queue:
             self._send_queued()
+        self._phases.enter(phase_before)
+
+    def _note_answers(self, reported: list[Batch], notices: list[KafkaNotice]) -> None:
+        """What came in says whether Kafka is there."""
+        if self._own_seen != self.own_acknowledged or any(not batch.sends_failed for batch in reported):
+            self._own_seen = self.own_acknowledged
+            self._answering = True
+            self._answered_s = self._loop.time()
+        if any(notice.code == ALL_BROKERS_DOWN for notice in notices):
+            self._answering = False
 
     def _send_queued(self) -> None:
         while self._queue:
@@ -182,6 +218,9 @@ class KafkaSink:
             self._renewals = 0
             self._tries.pop(batch.batch_id, None)
             self._alone_tried.discard(batch.batch_id)
+            self._seconds.observe(self._loop.time() - batch.taken_at_s)
+            for topic_index, count in batch.take_sent_counts():
+                self._counters.add("ingestd_events_sent_total", "kafka", SENT_TYPES[topic_index], count=count)
             self._on_done(batch)
             return
         failed = refusals(batch)

@@ -19,6 +19,7 @@ from ingestd.config import RedisConfig
 from ingestd.errors import RedisProtocolError, RedisUnavailable
 from ingestd.logs import Sparing
 from ingestd.metrics import Counters
+from ingestd.phases import REDIS
 from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, Endpoint, ServerFacts, credentials, find_endpoint, read_facts
 
 # First words of errors after which the same bytes may succeed later. NOAUTH and NOPERM wait for the operator, and so do
@@ -75,12 +76,14 @@ class _Link(asyncio.BufferedProtocol):
         return self.reader.free_space()
 
     def buffer_updated(self, nbytes: int) -> None:
+        phase_before = self.sink.phases.enter(REDIS)
         try:
             self.reader.received(nbytes)
         except RedisProtocolError as error:
             self.sink.fail(self, str(error))
-            return
-        self.sink.on_replies(self)
+        else:
+            self.sink.on_replies(self)
+        self.sink.phases.enter(phase_before)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.sink.fail(self, str(error or "Redis closed the connection"))
@@ -106,6 +109,8 @@ class RedisSink:
         self._cache = cache
         self._on_done = on_done
         self._counters = counters
+        self.phases = counters.phases
+        self._seconds = counters.histogram("ingestd_sink_seconds", "redis")
         self._wall_s = wall_s
         self._log = log
         self._random = random
@@ -143,7 +148,9 @@ class RedisSink:
         if batch.reply_count == 0:
             self._on_done(batch)
         elif self._link is not None:
+            phase_before = self.phases.enter(REDIS)
             self._write(batch)
+            self.phases.enter(phase_before)
         elif self._config.on_unavailable == "skip" and not self._is_full:
             self._skip(batch)
         else:
@@ -184,6 +191,7 @@ class RedisSink:
             sent = self._sent.popleft()
             self._attempt = 0
             self._is_full = False
+            self._seconds.observe(self._loop.time() - sent.batch.taken_at_s)
             self._counters.add("ingestd_events_sent_total", "redis", "command", count=sent.batch.reply_count)
             self._on_done(sent.batch)
 
