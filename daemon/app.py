@@ -21,15 +21,19 @@ from ingestd._librdkafka import Consumer, Handle, KafkaNotice, Producer
 from ingestd.config import Config
 from ingestd.engine import Engine, Limits
 from ingestd.errors import ConfigError, KafkaFailure, Problem
+from ingestd.exposition import Exposition
 from ingestd.health import HealthReporter
+from ingestd.http import HttpServer
 from ingestd.ledger import Ledger
 from ingestd.logs import Sparing
 from ingestd.metrics import Books, Counters
 from ingestd.model import FAULT_MESSAGES, FAULT_STAGES, Fault
+from ingestd.phases import Phases
 from ingestd.probes import Probes
 from ingestd.sinks.kafka import KafkaSink, destroy_aside
 from ingestd.sinks.redis import RedisSink
 from ingestd.source import Source
+from ingestd.status import Overview, Rooms, routes
 from ingestd.taps import Taps
 
 # After the drain: leaving the group, then librdkafka's threads. Each has its own bound, so that a stop always ends.
@@ -73,11 +77,14 @@ class App:
         self.sparing = Sparing(log, 10.0, self.loop.time)
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
+        # First of all: a port in use is a ConfigError, and nothing that would have to be torn down is there yet.
+        self.http = HttpServer(config.http.listen, "http.listen", log) if config.http.listen else None
         self.build()
 
     def build(self) -> None:
         config, random_source = self.config, random.Random()
-        self.ledger, self.books, self.counters = Ledger(), Books(), Counters()
+        self.ledger, self.books = Ledger(), Books()
+        self.counters = Counters(Phases(time.thread_time_ns, time.monotonic_ns))
         cache = IndexCache()
         self.taps = Taps(self.on_taps, self.loop.time)
         compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics)
@@ -137,6 +144,9 @@ class App:
             self.counters,
             self.log,
         )
+        rooms = Rooms(self.source, self.kafka, self.redis, self.engine, self.ledger, self.books, self.counters)
+        identity = {"host": self.host, "instance": self.instance, "group": config.kafka.group_id}
+        self.overview = Overview(rooms, self.probes.lag, self.probes.statuses, self.stopping.is_set, identity)
 
     def make_table(self, config: Config, compiled: tuple[rules.CompiledRule, ...]) -> RouteTable:
         return RouteTable(
@@ -281,6 +291,8 @@ class App:
         ]
         for task in self.tasks:
             task.add_done_callback(self.watch_task)
+        if self.http is not None:
+            await self.http.start(routes(self.overview, Exposition(self.counters, self.overview.figures)))
         self.source.start()
         self.log.info(
             "started",
@@ -309,6 +321,8 @@ class App:
             LEAVE_TIMEOUT_S + (0 if drained else self.config.pipeline.drain_timeout_ms / 1000)
         )
         self.redis.close()
+        if self.http is not None:
+            await self.http.stop()  # answers ask the handles
         for task in self.tasks:
             task.cancel()  # from here on the handles may not be asked any more
         self.source.stop()
