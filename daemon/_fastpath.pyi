@@ -50,6 +50,9 @@ class RecordView:
 class RouteTable:
     """Rules and storage settings as the loop reads them. Made anew at a reload, never changed."""
 
+    rule_count: int
+    tap_count: int
+
     def __init__(
         self,
         rules: Sequence[CompiledRule],

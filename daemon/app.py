@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import uvloop
 
-from ingestd import __version__, allocator, config_check, kafka_options, reload, rules
+from ingestd import __version__, allocator, config_check, control, kafka_options, reload, rules, status
 from ingestd._fastpath import Batch, IndexCache, RouteTable
 from ingestd._librdkafka import Consumer, Handle, KafkaNotice, Producer
-from ingestd.config import Config
+from ingestd.config import Config, control_path
 from ingestd.engine import Engine, Limits
 from ingestd.errors import ConfigError, KafkaFailure, Problem
 from ingestd.exposition import Exposition
@@ -33,13 +33,14 @@ from ingestd.probes import Probes
 from ingestd.sinks.kafka import KafkaSink, destroy_aside
 from ingestd.sinks.redis import RedisSink
 from ingestd.source import Source
-from ingestd.status import Overview, Rooms, routes
+from ingestd.status import Overview, Rooms
 from ingestd.taps import Taps
 
 # After the drain: leaving the group, then librdkafka's threads. Each has its own bound, so that a stop always ends.
 LEAVE_TIMEOUT_S = 5.0
 DESTROY_TIMEOUT_S = 8.0
 BOOKS_INTERVAL_S = 1.0
+SAMPLE_INTERVAL_S = 0.1
 
 
 def fault_texts() -> list[tuple[str, str, str]]:
@@ -79,6 +80,9 @@ class App:
         self.failure: BaseException | None = None
         # First of all: a port in use is a ConfigError, and nothing that would have to be torn down is there yet.
         self.http = HttpServer(config.http.listen, "http.listen", log) if config.http.listen else None
+        path = control_path(config)
+        # A tap goes on until who looks on has seen enough.
+        self.control = HttpServer(path, "control.socket", log, answer_timeout_s=None) if path else None
         self.build()
 
     def build(self) -> None:
@@ -287,12 +291,16 @@ class App:
             self.loop.add_signal_handler(number, self.on_signal, number)
         self.loop.add_signal_handler(signal.SIGHUP, self.on_hangup)
         self.tasks = [
-            asyncio.create_task(work) for work in (self.redis.run(), self.probes.run(), self.keep_books_file())
+            asyncio.create_task(work)
+            for work in (self.redis.run(), self.probes.run(), self.keep_books_file(), self.keep_sampling())
         ]
         for task in self.tasks:
             task.add_done_callback(self.watch_task)
+        answers = status.routes(self.overview, Exposition(self.counters, self.overview.figures))
         if self.http is not None:
-            await self.http.start(routes(self.overview, Exposition(self.counters, self.overview.figures)))
+            await self.http.start(answers)
+        if self.control is not None:
+            await self.control.start([*answers, *control.routes(self.reload, self.taps)])
         self.source.start()
         self.log.info(
             "started",
@@ -321,8 +329,9 @@ class App:
             LEAVE_TIMEOUT_S + (0 if drained else self.config.pipeline.drain_timeout_ms / 1000)
         )
         self.redis.close()
-        if self.http is not None:
-            await self.http.stop()  # answers ask the handles
+        for server in (self.http, self.control):
+            if server is not None:
+                await server.stop()  # answers ask the handles
         for task in self.tasks:
             task.cancel()  # from here on the handles may not be asked any more
         self.source.stop()
@@ -359,6 +368,11 @@ class App:
         beside = self.books_file.with_suffix(".new")
         beside.write_text(json.dumps(state) + "\n", encoding="utf-8")
         beside.replace(self.books_file)
+
+    async def keep_sampling(self) -> None:
+        while True:
+            self.engine.sample()
+            await asyncio.sleep(SAMPLE_INTERVAL_S)
 
     async def keep_books_file(self) -> None:
         while self.books_file is not None:

@@ -372,6 +372,14 @@ def load(path: str | None = None) -> Config:
     return parse(text, str(file))
 
 
+def control_path(config: Config) -> str | None:
+    """Where the control socket is: the config's, else in the runtime directory that systemd gives, else nowhere."""
+    if config.control.socket is not None:
+        return config.control.socket
+    folder = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    return f"{folder}/control.sock" if folder else None
+
+
 def secret_path(name: str) -> Path:
     """Where a `*_file` key points: absolute, or relative to $CREDENTIALS_DIRECTORY when systemd gives one."""
     return Path(os.environ.get("CREDENTIALS_DIRECTORY", "."), name)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
-from ingestd.config import Config, RuleConfig, unreadable_files
+from ingestd.config import Config, MatchConfig, RuleConfig, unreadable_files
 from ingestd.errors import ConfigError, Problem
 from ingestd.kafka_options import RECORD_MARGIN_BYTES, forbidden_options, held_bytes_max
 from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
@@ -229,6 +229,11 @@ def _http(config: Config) -> Iterator[Problem]:
         yield Problem("http.listen", f"{listen!r} is neither HOST:PORT nor the path of a socket", "or null for none")
 
 
+def match_problems(match: MatchConfig, path: str) -> list[Problem]:
+    """What is wrong with a match that stands alone, such as a tap's."""
+    return list(_match(match, path))
+
+
 def _rule_topics(config: Config) -> Iterator[Problem]:
     copied = {topic for rule in config.rules if rule.action == "copy" for topic in rule.topics}
     routed_count = max((len(rule.topics) for rule in config.rules if rule.action == "route"), default=0)
@@ -268,13 +273,17 @@ def _not_built(config: Config) -> Iterator[Problem]:
             yield Problem(f"kafka.topics.{key}", "reading the old topics is not built yet", "write null")
 
 
-def _rule(rule: RuleConfig, path: str) -> Iterator[Problem]:
-    for name in rule.match.types:
+def _match(match: MatchConfig, path: str) -> Iterator[Problem]:
+    for name in match.types:
         if TYPE_ALIASES.get(name, name) not in TYPE_NAMES:
-            yield Problem(f"{path}.match.types", f"{name!r} is no type", f"known: {', '.join(TYPE_NAMES)}")
-    for name in rule.match.levels:
+            yield Problem(f"{path}.types", f"{name!r} is no type", f"known: {', '.join(TYPE_NAMES)}")
+    for name in match.levels:
         if LEVEL_ALIASES.get(name.lower(), name.lower()) not in LEVEL_NAMES:
-            yield Problem(f"{path}.match.levels", f"{name!r} is no level", f"known: {', '.join(LEVEL_NAMES)}")
+            yield Problem(f"{path}.levels", f"{name!r} is no level", f"known: {', '.join(LEVEL_NAMES)}")
+
+
+def _rule(rule: RuleConfig, path: str) -> Iterator[Problem]:
+    yield from _match(rule.match, f"{path}.match")
     needs_topics = rule.action in ("route", "copy")
     if needs_topics and not rule.topics:
         yield Problem(f"{path}.topics", f"is empty, but {rule.action} needs at least one topic")

@@ -96,6 +96,8 @@ class Engine:
         self.in_flight_events = 0
         self.held_bytes = 0
         self.holding_back = False  # by its own limits, with records waiting
+        self.samples = 0
+        self.held_back_samples = {"kafka": 0, "redis": 0}
         self.look: Callable[[Batch], None] | None = None  # for the taps, set while there are any
 
     def connect(self, source: Taker, kafka: DeadLetterSink, redis: Sink) -> None:
@@ -292,6 +294,18 @@ class Engine:
     def batch_count(self) -> int:
         """Batches taken since the start."""
         return self._next_batch_id - 1
+
+    def sample(self) -> None:
+        """Look whether a sink holds it back, and which. Called ten times a second: two looks at the totals give shares.
+
+        A batch that owes only one sink says which is the slower. What owes both says nothing.
+        """
+        self.samples += 1
+        if not self.holding_back:
+            return
+        owed = [batch.owes for batch, _ in self._open.values()]
+        sink = "redis" if owed.count(OWES_REDIS) >= owed.count(OWES_KAFKA) else "kafka"
+        self.held_back_samples[sink] += 1
 
     def held_back_by(self) -> str | None:
         """Why nothing is taken: a key of the config, or what the loop waits for. None: it takes what comes."""

@@ -17,7 +17,7 @@ cdef class MockCluster(Handle):
         f.rd_kafka_mock_group_initial_rebalance_delay_ms(self.cluster, 0)
 
     def create_topic(self, str name not None, int partitions, int replication=1):
-        """Waits for the thread of the cluster, which may take a quarter of a second. Several threads may wait at once."""
+        """Waits for the thread of the cluster, which may take 0.25 s. Several threads may wait at once."""
         cdef bytes topic = name.encode()
         cdef const char *text = topic
         cdef int code

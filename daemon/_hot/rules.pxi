@@ -177,9 +177,9 @@ cdef class RouteTable:
     """
 
     cdef rule_t *rules
-    cdef Py_ssize_t rule_count
+    cdef readonly Py_ssize_t rule_count
     cdef rule_t *taps
-    cdef int tap_count
+    cdef readonly int tap_count
     cdef uint8_t dead_taps
     cdef list kept                # what the rules and the decoder borrow
     cdef object struct, decoder

@@ -16,6 +16,9 @@ VERBS = {
     "validate": "Check a config, and with it the cluster and Redis.",
     "test": "Show where events would go, without Kafka or Redis.",
     "topics": "Create the topics of a config.",
+    "top": "Watch a running daemon: rates, lag, and what is the bottleneck.",
+    "tap": "Show events as they pass through a running daemon.",
+    "reload": "Let a running daemon read its config again.",
     "lag": "Show how far this group is behind, also when no daemon runs.",
     "demo": "Run everything here, on a mock Kafka and a private Redis.",
 }

@@ -48,6 +48,7 @@ LEVELS = {
     "engine": 5,
     "probes": 6,
     "status": 6,
+    "control": 4,
     "app": 7,
     "cli": 8,
     "__main__": 9,

@@ -93,8 +93,8 @@ def test_a_name_or_label_that_the_table_does_not_have_is_a_fault_of_the_caller(
 
 @pytest.mark.parametrize("name", list(METRICS))
 def test_the_table_has_names_as_prometheus_wants_them_and_a_sentence_each(name: str) -> None:
-    kind, labels, sentence = METRICS[name]
+    metric = METRICS[name]
     assert re.fullmatch(r"ingestd_[a-z_]+", name)
-    assert (kind == "counter") == name.endswith("_total")
-    assert all(re.fullmatch(r"[a-z_]+", label) for label in labels)
-    assert sentence[0].isupper() and sentence.endswith(".")
+    assert (metric.kind == "counter") == name.endswith("_total")
+    assert all(re.fullmatch(r"[a-z_]+", label) for label in metric.labels)
+    assert not metric.help[0].islower() and metric.help.endswith(".")

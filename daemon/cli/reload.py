@@ -1,0 +1,33 @@
+"""`ingestd reload`: the running daemon reads its config again. Nothing in; what changed out."""
+
+import json
+
+import click
+
+from ingestd.cli import EXIT_CONFIG
+from ingestd.cli.daemon_client import find, place_options
+
+
+@click.command("reload")
+@place_options
+@click.option("--json", "as_json", is_flag=True, help="What was changed as JSON.")
+def command(config_path: str | None, at: str | None, as_json: bool) -> int:
+    """Let a running daemon read its config again.
+
+    Rules, limits, times to live, health settings and the log level change between two batches, without a rebalance. A
+    file with a problem changes nothing: exit 78. Keys that need a restart are named.
+    """
+    result = find(config_path, at, control_only=True).json("POST", "/reload")
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        for problem in result["problems"]:
+            mend = f" ({problem['mend']})" if problem["mend"] else ""
+            click.echo(f"problem  {problem['path']}: {problem['what']}{mend}")
+        for path in result["live"]:
+            click.echo(f"changed  {path}")
+        for path in result["restart"]:
+            click.echo(f"restart  {path} needs a restart")
+        if not any(result.values()):
+            click.echo("nothing has changed")
+    return EXIT_CONFIG if result["problems"] else 0
