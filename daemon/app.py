@@ -338,6 +338,7 @@ class App:
         handles: list[Handle] = [self.consumer, *self.kafka.close()]
         self.engine.release_all()
         torn_down = await self.loop.run_in_executor(None, destroy_all, self.source.join_network, handles)
+        commit_error = self.source.commit_error  # then some events come again, though every sink has them
         done = drained and left and torn_down and self.failure is None
         self.log.log(
             logging.INFO if done else logging.WARNING,
@@ -346,6 +347,7 @@ class App:
                 "drained": drained,
                 "unfinished_events": unfinished_count,
                 "left_group": left,
+                "commit_error": commit_error or None,
                 "torn_down": torn_down,
             },
         )

@@ -15,7 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 from ingestd._fastpath import Batch
-from ingestd._librdkafka import CommitResult, Consumer, KafkaNotice, PartitionOffset, Rebalance, RecordError
+from ingestd._librdkafka import (
+    CommitResult,
+    Consumer,
+    KafkaNotice,
+    PartitionOffset,
+    Rebalance,
+    RecordError,
+    error_name,
+)
 from ingestd.backoff import delay_s
 from ingestd.beginnings import TOPIC_ID_METADATA, Beginnings, Start
 from ingestd.config_check import loop_error
@@ -76,11 +84,11 @@ class Source:
         self._tasks: set[asyncio.Task[None]] = set()
         self._topic_ids: dict[str, str] = {}
         self.committed: dict[Key, int] = {}
-        self._commit_failed = False  # the last one
         self._answering = self._leaving = False
         self.joined = False  # an assignment came, an empty one counts
         self.abandoned = 0
         self.missed = 0
+        self.commit_error = ""  # the name of the last commit's error; empty when it was done
 
     def connect(
         self,
@@ -189,12 +197,13 @@ class Source:
         for row in result.partitions:
             if row.error == 0 and row.offset >= 0 and (row.topic, row.partition) in self.committed:
                 self.committed[row.topic, row.partition] = row.offset
-        self._commit_failed = result.code not in (0, NO_OFFSET)
-        if self._commit_failed:
-            self._counters.add("ingestd_errors_total", "commit", result.name)
-            self._sparing.say(
-                logging.WARNING, "a commit failed, librdkafka tries again", result.name, error=result.name
-            )
+        code = result.code or next((row.error for row in result.partitions if row.error), 0)
+        if code == 0:
+            self.commit_error = ""
+        elif code != NO_OFFSET:
+            name = self.commit_error = error_name(code)
+            self._counters.add("ingestd_errors_total", "commit", name)
+            self._sparing.say(logging.WARNING, "a commit failed, librdkafka tries again", name, error=name)
 
     def _on_record_error(self, error: RecordError) -> None:
         if error.code == AUTO_OFFSET_RESET and error.partition >= 0:
@@ -245,6 +254,7 @@ class Source:
                 self._note_missed(*key, start.gone_from, start.offset)
                 self._commit_start([(key, start.offset)])
         self.joined = True
+        self.commit_error = ""  # what could not be committed before comes again
         self._log.info("partitions assigned", extra={"partitions": [f"{t}-{p}" for t, p in keys]})
         fresh = [
             (*key, start.offset, -1, b"")
@@ -461,10 +471,10 @@ class Source:
             if self._loop.time() > deadline_s:
                 return False
             await asyncio.sleep(0.005)
-        self._serve_main()
-        if self._commit_failed:
+        self._serve_main()  # how the last commit went
+        if self.commit_error:
             self._log.warning("the last offsets were not committed: what came after them comes again")
-        return not self._commit_failed
+        return not self.commit_error
 
     def stop(self) -> None:
         """No more events. The caller destroys the consumer on a helper thread."""

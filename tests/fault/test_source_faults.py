@@ -13,8 +13,8 @@ from tests.support.daemon_process import INPUT
 from tests.support.harness import Harness, event, make_config, mock_cluster, publish, settled, until
 from tests.support.redis_node import RedisNode
 
-FETCH, LIST_OFFSETS, HEARTBEAT = 1, 2, 12  # the Kafka protocol's numbers of the requests
-OFFSET_OUT_OF_RANGE, NOT_LEADER_FOR_PARTITION, FENCED_INSTANCE_ID = 1, 6, 82
+FETCH, LIST_OFFSETS, OFFSET_COMMIT, HEARTBEAT = 1, 2, 8, 12  # the Kafka protocol's numbers of the requests
+OFFSET_OUT_OF_RANGE, NOT_LEADER_FOR_PARTITION, GROUP_AUTHORIZATION_FAILED, FENCED_INSTANCE_ID = 1, 6, 30, 82
 
 
 @pytest.fixture
@@ -73,6 +73,21 @@ def test_a_static_member_that_is_fenced_ends_the_daemon_with_a_line_that_says_so
         assert harness.code == 1
         (line,) = [record for record in harness.lines.records if "shut this consumer out" in record.getMessage()]
         assert line.error == "FENCED_INSTANCE_ID"
+
+    run(work())
+
+
+def test_a_stop_whose_last_commit_fails_says_so_and_ends_with_1(cluster: MockCluster, redis_node: RedisNode):
+    async def work() -> None:
+        harness = Harness(make_config(cluster, redis_node.url, pipeline={"commit_interval_ms": 60_000}))
+        async with harness as app:
+            await settled(app)
+            publish(cluster, [event(f"e{n}") for n in range(10)])
+            await until(lambda: app.books.account(INPUT).delivered == 10, "all are delivered")
+            cluster.push_errors(OFFSET_COMMIT, [GROUP_AUTHORIZATION_FAILED] * 10)
+        last = harness.lines.records[-1]
+        assert (harness.code, last.commit_error) == (1, "GROUP_AUTHORIZATION_FAILED")
+        assert last.drained and not last.left_group
 
     run(work())
 
