@@ -339,7 +339,7 @@ class App:
         self.engine.release_all()
         torn_down = await self.loop.run_in_executor(None, destroy_all, self.source.join_network, handles)
         commit_error = self.source.commit_error  # then some events come again, though every sink has them
-        done = drained and left and torn_down and self.failure is None
+        done = drained and left and torn_down and not commit_error and self.failure is None
         self.log.log(
             logging.INFO if done else logging.WARNING,
             "stopped",

@@ -87,7 +87,7 @@ def test_a_stop_whose_last_commit_fails_says_so_and_ends_with_1(cluster: MockClu
             cluster.push_errors(OFFSET_COMMIT, [GROUP_AUTHORIZATION_FAILED] * 10)
         last = harness.lines.records[-1]
         assert (harness.code, last.commit_error) == (1, "GROUP_AUTHORIZATION_FAILED")
-        assert last.drained and not last.left_group
+        assert last.drained and last.left_group
 
     run(work())
 
