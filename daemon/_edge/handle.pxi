@@ -119,7 +119,7 @@ cdef class Handle:
     cdef rd_kafka_t *rk
     cdef queue_t *main_queue
     cdef queue_t *log_queue
-    cdef readonly int main_fd             # readable when the main queue has something
+    cdef readonly int main_fd             # readable when the main queue or the log has something
     cdef list descriptors
     cdef object __weakref__
 
@@ -127,6 +127,7 @@ cdef class Handle:
         """`reports`: where on_report counts, for a producer."""
         global live_handle_count
         cdef char text[ERROR_TEXT_BYTES]
+        cdef uint64_t one = 1
         cdef conf_t *conf = make_conf({**options, "log.queue": "true"}, events | EVENT_LOG | EVENT_ERROR)
         if reports != NULL:
             f.rd_kafka_conf_set_dr_msg_cb(conf, on_report)
@@ -140,10 +141,12 @@ cdef class Handle:
             raise failure(-186, message)
         live_handle_count += 1
         self.main_queue = f.rd_kafka_queue_get_main(self.rk)
-        # A queue of its own for log lines: a producer's main queue is served by callbacks, which a line would miss.
-        self.log_queue = f.rd_kafka_queue_new(self.rk)
-        f.rd_kafka_set_log_queue(self.rk, self.log_queue)
         self.main_fd = self.wake_by(self.main_queue)
+        # A queue of its own for log lines: a producer's main queue is served by callbacks, which a line would miss.
+        # They wake the same descriptor: where nothing else comes, they would pile up unseen.
+        self.log_queue = f.rd_kafka_queue_new(self.rk)
+        f.rd_kafka_queue_io_event_enable(self.log_queue, self.main_fd, &one, sizeof(one))
+        f.rd_kafka_set_log_queue(self.rk, self.log_queue)
         return 0
 
     cdef int wake_by(self, queue_t *queue) except -1:
@@ -167,6 +170,7 @@ cdef class Handle:
         self.rk = NULL
         self.close_queues()
         f.rd_kafka_set_log_queue(rk, NULL)
+        f.rd_kafka_queue_io_event_enable(self.log_queue, -1, NULL, 0)
         f.rd_kafka_queue_destroy(self.log_queue)
         f.rd_kafka_queue_io_event_enable(self.main_queue, -1, NULL, 0)
         f.rd_kafka_queue_destroy(self.main_queue)

@@ -92,6 +92,15 @@ def test_a_stop_whose_last_commit_fails_says_so_and_ends_with_1(cluster: MockClu
     run(work())
 
 
+def test_log_lines_alone_wake_the_consumer():
+    consumer = Consumer({"group.id": "g", "debug": "cgrp"})  # no broker: nothing but lines can come
+    try:
+        assert select.select([consumer.main_fd], [], [], 20)[0], "a line came"
+        assert {notice.kind for notice in consumer.poll_main()} == {"log"}
+    finally:
+        consumer.destroy()
+
+
 def test_statistics_that_a_user_asks_for_end_nothing():
     consumer = Consumer(
         {"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "statistics.interval.ms": "10", "log_level": "0"}

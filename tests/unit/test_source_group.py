@@ -430,7 +430,9 @@ def test_leaving_is_well_only_when_the_last_commit_was(code: int, committed: boo
         await until(lambda: world.source.joined, "joined")
         assert await world.source.leave(5.0)
         assert (world.source.commit_error == "") is committed
-        assert bool(world.said("the last offsets were not committed: what came after them comes again")) is not committed
+        assert (
+            bool(world.said("the last offsets were not committed: what came after them comes again")) is not committed
+        )
 
     run(consumer, work)
 
