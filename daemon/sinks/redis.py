@@ -7,6 +7,7 @@ and EXPIRE give the same result twice.
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -105,7 +106,8 @@ class RedisSink:
         random: Random,
     ) -> None:
         self._config = config
-        self._client_name = client_name
+        # Redis refuses a name with spaces or beyond ASCII, and with it the connection.
+        self._client_name = re.sub(r"[^!-~]", "-", client_name)
         self._cache = cache
         self._on_done = on_done
         self._counters = counters

@@ -26,7 +26,7 @@ from tests.support.redis_node import RedisNode
 class Bench:
     """One Redis sink with what it needs; `done` is what it gave back."""
 
-    def __init__(self, url: str, **settings: object) -> None:
+    def __init__(self, url: str, client_name: str = "test", **settings: object) -> None:
         self.table = RouteTable((), **table_arguments(Config()))
         self.cache = IndexCache()
         self.counters = Counters()
@@ -36,7 +36,7 @@ class Bench:
         log.propagate = False
         self.sink = RedisSink(
             RedisConfig(url=url, **settings),
-            "test",
+            client_name,
             self.cache,
             self._on_done,
             self.counters,
@@ -298,5 +298,13 @@ def test_a_redis_that_is_not_there_is_said_at_the_first_try(redis_node: RedisNod
             config = RedisConfig(url=redis_node.url)
             await read_facts(config, await find_endpoint(config))
         assert time.monotonic() - begun_s < 1
+
+    run(work())
+
+
+def test_a_client_id_that_is_no_name_for_redis_is_made_one(redis_node: RedisNode):
+    async def work() -> None:
+        async with connected(redis_node.url, client_name="Büro 1"):
+            assert "B-ro-1" in [client["name"] for client in redis_node.client().client_list()]
 
     run(work())
