@@ -335,9 +335,7 @@ class App:
         for task in self.tasks:
             task.cancel()  # from here on the handles may not be asked any more
         self.source.stop()
-        handles: list[Handle] = [self.consumer, *self.kafka.close()]
-        self.engine.release_all()
-        torn_down = await self.loop.run_in_executor(None, destroy_all, self.source.join_network, handles)
+        torn_down = await self.tear_down()
         commit_error = self.source.commit_error  # then some events come again, though every sink has them
         done = drained and left and torn_down and not commit_error and self.failure is None
         self.log.log(
@@ -352,6 +350,15 @@ class App:
             },
         )
         return 0 if done else 1
+
+    async def tear_down(self) -> bool:
+        """Producers read what the batches hold, and batches hold what the consumer owns: so in this order."""
+        run = self.loop.run_in_executor
+        if not await run(None, destroy_all, self.kafka.close()):
+            return False
+        self.engine.release_all()
+        await run(None, self.source.join_network)
+        return await run(None, destroy_all, [self.consumer])
 
     def write_books(self) -> None:
         """The books as one JSON line, replaced at once so that a reader never sees half."""
@@ -393,9 +400,8 @@ def correlation_headers(config: Config) -> list[str]:
     return [config.observability.event_streaming.correlation_id_header, "correlation_id"]
 
 
-def destroy_all(wait_for_questions: Callable[[], None], handles: list[Handle]) -> bool:
+def destroy_all(handles: list[Handle]) -> bool:
     """Runs on: a helper thread. False when librdkafka did not end its threads in time."""
-    wait_for_questions()
     threads: list[threading.Thread] = [destroy_aside(handle) for handle in handles]
     deadline_s = time.monotonic() + DESTROY_TIMEOUT_S
     for thread in threads:

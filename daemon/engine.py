@@ -25,8 +25,9 @@ POOL_MAX = 8
 OPEN_BATCHES_EXTRA = 8
 # Less than this is not worth a batch while others are open: the next finished one makes more room.
 TAKE_MIN = 64
-# What one event is taken to need before any was seen: a 500-byte event with its Redis bytes and book-keeping.
-FIRST_EVENT_BYTES = 2500
+# What one event is taken to need before any was seen: 20 KB with its Redis bytes. Taken for small ones, a first batch
+# of such events held twice what memory_limit_mib allows; with small ones, only the first batch is a smaller one.
+FIRST_EVENT_BYTES = 65_536
 
 
 class Limits(NamedTuple):
@@ -320,7 +321,9 @@ class Engine:
         return "pipeline.memory_limit_mib"
 
     def release_all(self) -> None:
-        """At the end: let go of every record, so that librdkafka can be torn down. Nothing is booked or stored."""
+        """At the end, when no sink reads them any more: let go of every record, as a consumer of which one is held
+        can't be destroyed. Nothing is booked or stored."""
         self._pool.clear()
-        self.abandoned_batches = [batch for batch, _ in self._open.values()]
+        for batch, _ in self._open.values():
+            batch.abandon()
         self._open.clear()

@@ -63,6 +63,11 @@ cdef class Batch:
             self.release_records(&self.b)
         self.clear_counts()
 
+    def abandon(self):
+        """`release` for the end: what is pending on the batch will not be reported, as its producer is gone."""
+        self.b.sends_pending = 0
+        self.release()
+
     cdef void clear_counts(self) noexcept:
         cdef batch_t *b = &self.b
         b.record_count = b.send_count = b.span_count = 0

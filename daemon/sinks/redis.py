@@ -354,5 +354,6 @@ class RedisSink:
         """End the connection. What is unfinished stays so: its offsets are not stored."""
         self._closing = True
         if self._link is not None and self._link.transport is not None:
-            self._link.transport.close()
+            # What was not written yet is dropped: its memory is the batches', which go next.
+            self._link.transport.abort()
         self._lost.set()
