@@ -39,6 +39,8 @@ BATCH_REJECTING = frozenset(
         -138,  # _INVALID_DIFFERENT_RECORD: another record of the same request was the bad one
     )
 )
+# A batch that was refused so often, over about three seconds, is no passing trouble any more.
+REFUSALS_MIN = 6
 FATAL = -150  # _FATAL: this handle produces nothing any more
 PURGED = frozenset((-152, -151))  # _PURGE_QUEUE, _PURGE_INFLIGHT: taken back by ourselves
 # The daemon's own records that wait for Kafka. While it is away they would fill memory with old news.
@@ -106,8 +108,8 @@ class KafkaSink:
 
     @property
     def refused_count(self) -> int:
-        """Batches of which Kafka refused something, and which are sent again."""
-        return len(self._tries)
+        """Batches of which Kafka refuses something again and again."""
+        return sum(tries >= REFUSALS_MIN for tries in self._tries.values())
 
     @property
     def silent_s(self) -> float:
