@@ -454,7 +454,7 @@ class Source:
     # The end
 
     async def leave(self, timeout_s: float) -> bool:
-        """Give everything back and leave the group. False when it took too long. `commit_error`: how the last commit went."""
+        """Give everything back and leave the group. False when it took too long; `commit_error` says how it ended."""
         self._leaving = True
         deadline_s = self._loop.time() + timeout_s
         while self._answering and self._loop.time() < deadline_s:
