@@ -33,7 +33,7 @@ from ingestd.probes import Probes
 from ingestd.sinks.kafka import KafkaSink, destroy_aside
 from ingestd.sinks.redis import RedisSink
 from ingestd.source import Source
-from ingestd.status import Overview, Rooms
+from ingestd.status import Overview, Rooms, run_queue_ns
 from ingestd.taps import Taps
 
 # After the drain: leaving the group, then librdkafka's threads. Each has its own bound, so that a stop always ends.
@@ -88,7 +88,7 @@ class App:
     def build(self) -> None:
         config, random_source = self.config, random.Random()
         self.ledger, self.books = Ledger(), Books()
-        self.counters = Counters(Phases(time.thread_time_ns, time.monotonic_ns))
+        self.counters = Counters(Phases(time.monotonic_ns, time.thread_time_ns, run_queue_ns))
         cache = IndexCache()
         self.taps = Taps(self.on_taps, self.loop.time)
         compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics)

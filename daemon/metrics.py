@@ -98,12 +98,12 @@ METRICS: Final = {
     "ingestd_loop_seconds_total": Metric(
         "counter",
         ("phase",),
-        "The loop's time: CPU time by phase, and waiting, in which its thread did not run. Together the wall clock. "
-        "process is decoding and rules, commit is closing batches and storing offsets, other is health, HTTP and "
-        "what the loop does itself.",
+        "Where the loop's time goes; all phases together are the wall clock. process is decoding and rules, commit "
+        "is closing batches and storing offsets, other is health, HTTP and what the loop does itself, waiting is when "
+        "its thread had nothing to do.",
     ),
     "ingestd_loop_cpu_wait_seconds_total": Metric(
-        "counter", (), "The part of waiting in which the loop's thread had work and no processor. From /proc."
+        "counter", (), "How long the loop's thread had work and no processor, in whichever phase. From /proc."
     ),
     "ingestd_books_balanced": Metric(
         "gauge", (), "1 when received = delivered + dropped + dead-lettered + abandoned + in flight."

@@ -1,9 +1,8 @@
 """What the daemon is doing, for those who ask: figures for Prometheus, JSON, and whether it is ready. Rooms in."""
 
 import platform
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from ingestd.exposition import Exposition, Sample
 from ingestd.health import PartitionLag, Status
 from ingestd.ledger import Ledger
 from ingestd.metrics import Books, Counters
+from ingestd.model import Fault
 from ingestd.sinks.kafka import SILENCE_MAX_S, KafkaSink
 from ingestd.sinks.redis import RedisSink
 from ingestd.source import Source
@@ -26,7 +26,16 @@ VERSIONS = {
     "python": platform.python_version(),
     "librdkafka": confluent_kafka.libversion()[0],
 }
+FAULTS = [fault.name.lower() for fault in Fault if fault is not Fault.NONE]
 HEALTH_NUMBERS = {Status.HEALTHY: 0, Status.DEGRADED: 1, Status.UNHEALTHY: 2}
+
+
+def run_queue_ns() -> int:
+    """How long this thread has stood in a processor's queue; 0 where the kernel does not tell."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 class Rooms(NamedTuple):
@@ -61,8 +70,6 @@ class Overview:
         self._is_stopping = is_stopping
         self._identity = identity
         self._started_s = time.monotonic()
-        self._schedstat = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
-        self._cpu_wait_before_s = next(iter(self._all_cpu_wait_s()), 0.0)
 
     def unready(self) -> list[str]:
         """Why no events can pass now, in words; nothing: they can."""
@@ -87,6 +94,8 @@ class Overview:
             "ingestd_events_received_total": [((topic,), row["received"]) for topic, row in books.items()],
             "ingestd_events_delivered_total": [((topic,), row["delivered"]) for topic, row in books.items()],
             "ingestd_events_abandoned_total": [((), rooms.books.total("abandoned"))],
+            "ingestd_dead_letters_total": self._with_zeros("ingestd_dead_letters_total", FAULTS),
+            "ingestd_records_missed_total": self._with_zeros("ingestd_records_missed_total", books),
             "ingestd_error_events_total": _summed(engine.errors.rows()),
             "ingestd_batches_total": [((), engine.batch_count)],
             "ingestd_kafka_consumer_lag_records": [((row.topic, str(row.partition)), row.records) for row in lag],
@@ -104,21 +113,17 @@ class Overview:
             "ingestd_buffer_bytes_max": [((), limits.held_bytes_max)],
             "ingestd_holding_back": [((), engine.holding_back)],
             "ingestd_loop_seconds_total": [((name,), s) for name, s in rooms.counters.phases.seconds().items()],
-            "ingestd_loop_cpu_wait_seconds_total": [((), wait_s) for wait_s in self._cpu_wait_s()],
+            "ingestd_loop_cpu_wait_seconds_total": [((), rooms.counters.phases.ready_s())],
             "ingestd_books_balanced": [((), rooms.books.balances())],
             "ingestd_component_health": [((name,), HEALTH_NUMBERS[status]) for name, status in self._health.items()],
             "ingestd_build_info": [(tuple(VERSIONS.values()), 1)],
         }
 
-    def _cpu_wait_s(self) -> list[float]:
-        """How long the loop's thread has stood in a processor's queue; nothing where the kernel does not tell."""
-        return [wait_s - self._cpu_wait_before_s for wait_s in self._all_cpu_wait_s()]
-
-    def _all_cpu_wait_s(self) -> list[float]:
-        try:
-            return [int(self._schedstat.read_text().split()[1]) / 1e9]
-        except (OSError, IndexError, ValueError):
-            return []
+    def _with_zeros(self, metric: str, names: Iterable[str]) -> list[Sample]:
+        """What was counted, and 0 for what was not yet: an alert does not see a series begin above 0."""
+        return list(
+            (dict.fromkeys(((name,) for name in names), 0) | dict(self._rooms.counters.samples(metric))).items()
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for people and for `top`."""
@@ -166,7 +171,7 @@ class Overview:
             "rules": engine.table.rule_count,
             "taps": engine.table.tap_count,
             "loop_seconds": rooms.counters.phases.seconds(),
-            "loop_cpu_wait_seconds": next(iter(self._cpu_wait_s()), None),
+            "loop_cpu_wait_seconds": rooms.counters.phases.ready_s(),
             "errors": [dict(zip(("service", "level", "count"), row, strict=True)) for row in engine.errors.rows()],
             "counters": rooms.counters.as_dict(),
         }

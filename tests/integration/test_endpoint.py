@@ -88,6 +88,8 @@ def test_a_scrape_says_what_became_of_the_events(live: Live):
     assert found.value("ingestd_events_delivered_total", source_topic=INPUT) == 4
     assert found.value("ingestd_events_discarded_total", reason="rule", intentional="true") == 1
     assert found.value("ingestd_dead_letters_total", **{"class": "not_json"}) == 1
+    assert found.value("ingestd_dead_letters_total", **{"class": "tombstone"}) == 0
+    assert found.value("ingestd_records_missed_total", source_topic=INPUT) == 0
     assert found.value("ingestd_events_sent_total", sink="kafka", type="log") == 4
     assert found.value("ingestd_events_sent_total", sink="kafka", type="dead_letter") == 1
     errors = {(row["service"], row["level"]): n for row, n in found.rows("ingestd_error_events_total")}
