@@ -20,6 +20,7 @@ VERBS = {
     "tap": "Show events as they pass through a running daemon.",
     "reload": "Let a running daemon read its config again.",
     "lag": "Show how far this group is behind, also when no daemon runs.",
+    "events": "Show what is stored: an event, a correlation, a trace.",
     "demo": "Run everything here, on a mock Kafka and a private Redis.",
 }
 

@@ -1,4 +1,4 @@
-"""Events in Redis as the daemon puts them there. Payloads in; the fast path's own bytes to a server, replies checked."""
+"""Events in Redis as the daemon puts them there. Payloads in; the fast path's own bytes to a server, checked."""
 
 import socket
 from collections.abc import Iterable

@@ -1,0 +1,287 @@
+"""`ingestd events`: what is stored, by id. An id in; a timeline, a waterfall or JSON out."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+import redis
+from redis.asyncio.connection import parse_url
+from rich.console import Console
+
+from ingestd.cli import config_option
+from ingestd.cli.events_view import (
+    Timeline,
+    Waterfall,
+    card,
+    clean,
+    error_events,
+    plural,
+    trace_heading,
+    trace_notes,
+    tree_object,
+)
+from ingestd.cli.times import Moment, Span
+from ingestd.client.events import Event
+from ingestd.client.look_up import Filters
+from ingestd.client.store import EventStore
+from ingestd.config import RedisConfig, load
+from ingestd.errors import IngestdError
+from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
+
+PAGE_EVENTS = 500
+POLL_INTERVAL_S = 0.5
+SPANS_SHOWN = 200
+REASONS = "it never came, has expired, or its type is not stored"
+
+
+class NotFound(IngestdError):
+    """There is no such event, correlation or trace."""
+
+
+@contextlib.contextmanager
+def open_store(config_path: str | None, url: str | None) -> Iterator[EventStore]:
+    """The Redis of `--redis`, else of the config. Its failures are one line."""
+    config = RedisConfig(url=url) if url else load(config_path).redis
+    where = f"redis.sentinel {config.sentinel.master}" if config.sentinel else _address(config.url)
+    try:
+        with EventStore(config) as store:
+            yield store
+    except BrokenPipeError:
+        # Whoever read has enough, as `head` has. Python would say so again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (redis.RedisError, OSError) as error:
+        raise IngestdError(f"Redis at {where}: {error}") from error
+
+
+def _address(url: str) -> str:
+    """Where a URL points, without its password."""
+    try:
+        parts: dict[str, Any] = dict(parse_url(url))
+    except ValueError as error:
+        raise click.UsageError(f"the URL of Redis: {error}") from error
+    return str(parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}")
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process with exit code 1."""
+        raise BrokenPipeError
+
+
+def make_console() -> Console:
+    """A terminal that lacks a character shows a question mark."""
+    with contextlib.suppress(AttributeError):
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    return _Console(highlight=False)
+
+
+class Interrupts:
+    """Ctrl-C while following: it ends the waiting at once, and never leaves a line half printed or printed twice."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        self.held = False
+
+    def __enter__(self) -> "Interrupts":
+        self._before = signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> bool:
+        signal.signal(signal.SIGINT, self._before)
+        return kind is KeyboardInterrupt
+
+    def _on_signal(self, *_: object) -> None:
+        self.seen = True
+        if not self.held:
+            raise KeyboardInterrupt
+
+
+def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of all three."""
+    for option in (
+        click.option("--local", is_flag=True, help="Times in the zone of this machine. Else in UTC."),
+        click.option("--json", "as_json", is_flag=True, help="JSON for programs; events are one a line."),
+        click.option("--redis", "url", metavar="URL", help="Look here, without a config. Else at its redis section."),
+        config_option,
+    ):
+        function = option(function)
+    return function
+
+
+def _labels(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, list[str]]:
+    labels: dict[str, list[str]] = {}
+    for value in values:
+        name, sign, text = value.partition("=")
+        if not sign or not name:
+            raise click.BadParameter(f"{value!r} is no NAME=VALUE")
+        labels.setdefault(name, []).append(text)
+    return labels
+
+
+@click.group("events")
+def command() -> None:
+    """What is stored in Redis: one event, all of a correlation, or a trace.
+
+    Through the indexes only: it costs a busy Redis little. Exit 1 when nothing is found.
+    """
+
+
+@command.command("get")
+@click.argument("event_id", metavar="ID")
+@click.option("--type", "kind", type=click.Choice([*TYPE_NAMES, *TYPE_ALIASES]), help="Look among these only.")
+@common
+def get(event_id: str, kind: str | None, config_path: str | None, url: str | None, as_json: bool, local: bool) -> int:
+    """One event by its id."""
+    console = make_console()
+    with open_store(config_path, url) as store:
+        event = store.get(event_id, kind)
+        if event is None:
+            raise NotFound(f"no event {clean(event_id)}: {REASONS}")
+        if as_json:
+            print_json(event)
+            return 0
+        for line in card(event, local):
+            console.print(line, soft_wrap=True)
+    return 0
+
+
+def print_json(event: Event) -> None:
+    print(event.to_json().decode(), flush=True)
+
+
+@command.command("correlated")
+@click.argument("correlation_id", metavar="ID")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C or the end of --for.")
+@click.option("--for", "for_time", type=Span(), metavar="TIME", help="With --follow: for so long.")
+@click.option("--since", type=Moment(), metavar="TIME", help="Events from then on: 1h (ago), or RFC 3339.")
+@click.option("--until", type=Moment(), metavar="TIME", help="Events before then.")
+@click.option(
+    "--level",
+    "levels",
+    multiple=True,
+    type=click.Choice([*LEVEL_NAMES, *LEVEL_ALIASES], case_sensitive=False),
+    help="May be repeated.",
+)
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    type=click.Choice([*TYPE_NAMES, *TYPE_ALIASES]),
+    help="May be repeated.",
+)
+@click.option("--label", "labels", multiple=True, callback=_labels, metavar="NAME=VALUE", help="May be repeated.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the first ones.")
+@common
+def correlated(
+    correlation_id: str,
+    follow: bool,
+    for_time: timedelta | None,
+    since: datetime | None,
+    until: datetime | None,
+    levels: tuple[str, ...],
+    types: tuple[str, ...],
+    labels: dict[str, list[str]],
+    limit: int | None,
+    config_path: str | None,
+    url: str | None,
+    as_json: bool,
+    local: bool,
+) -> int:
+    """All events of a correlation, as a timeline.
+
+    Also those whose correlation id stands in their metadata or labels. Filters of different kinds must all hold, of
+    one kind any.
+    """
+    if for_time is not None and not follow:
+        raise click.UsageError("--for goes with --follow")
+    if follow and limit is not None:
+        raise click.UsageError("--limit does not go with --follow")
+    console = make_console()
+    filters = Filters(since=since, until=until, levels=levels, types=types, labels=labels)
+    with open_store(config_path, url) as store:
+        source: Iterable[list[Event]]
+        if follow:
+            for_s = None if for_time is None else for_time.total_seconds()
+            following = store.follow(correlation_id, interval_s=POLL_INTERVAL_S, for_s=for_s, **filters)
+            source = ([event] for event in following)
+        elif limit is not None:
+            source = [store.correlated(correlation_id, limit=limit, **filters)]
+        else:
+            source = store.pages(correlation_id, limit=PAGE_EVENTS, **filters)
+        timeline = Timeline(console.width if console.is_terminal else None, local)
+        if follow:
+            tell_until_interrupted(console, timeline, source, as_json)
+        else:
+            for events in source:
+                tell(console, timeline, events, as_json)
+        if not timeline.count:
+            raise NotFound(nothing(store, correlation_id, filters))
+        if not as_json:
+            console.print(timeline.summary(), soft_wrap=True)
+    return 0
+
+
+def tell(console: Console, timeline: Timeline, events: list[Event], as_json: bool) -> None:
+    for line in timeline.lines(events):
+        if not as_json:
+            console.print(line, soft_wrap=True)
+    if as_json:
+        for event in events:
+            print_json(event)
+
+
+def tell_until_interrupted(console: Console, timeline: Timeline, source: Iterable[list[Event]], as_json: bool) -> None:
+    with Interrupts() as interrupts:
+        for events in source:
+            interrupts.held = True
+            tell(console, timeline, events, as_json)
+            interrupts.held = False
+            if interrupts.seen:
+                return
+
+
+def nothing(store: EventStore, correlation_id: str, filters: Filters) -> str:
+    """Why: no such id, or filters that nothing passes."""
+    if any(filters.values()):
+        count = len(store.correlated(correlation_id))
+        if count:
+            return f"none of {plural(count, 'event')} of the correlation {clean(correlation_id)} passes the filters"
+    return f"no events of the correlation {clean(correlation_id)}: {REASONS}"
+
+
+@command.command("trace")
+@click.argument("trace_id", metavar="ID")
+@click.option("--limit", default=SPANS_SHOWN, show_default=True, type=click.IntRange(1), help="Spans shown.")
+@common
+def trace(trace_id: str, limit: int, config_path: str | None, url: str | None, as_json: bool, local: bool) -> int:
+    """A trace as a waterfall: who waited for whom, and for how long.
+
+    The solid part of a bar is on the critical path: what the trace as a whole waited for. The bottleneck is the span
+    with the most of it.
+    """
+    console = make_console()
+    with open_store(config_path, url) as store:
+        tree = store.trace(trace_id)
+        if not tree:
+            raise NotFound(f"no events of the trace {clean(trace_id)}: {REASONS}")
+        if as_json:
+            print(json.dumps(tree_object(tree), indent=2))
+            return 0
+        console.print(trace_heading(tree, local), soft_wrap=True)
+        for line in Waterfall(tree, console.width, limit).lines():
+            console.print(line, soft_wrap=True)
+        for line in trace_notes(tree):
+            console.print(line, soft_wrap=True)
+        errors = error_events(tree)
+        if errors:
+            timeline = Timeline(console.width if console.is_terminal else None, local)
+            console.print("errors:", style="red")
+            for line in timeline.lines(errors):
+                console.print(line, soft_wrap=True)
+    return 0
