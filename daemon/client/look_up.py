@@ -5,11 +5,12 @@ Redis client, with and without `await`; so both stores are one piece of code. On
 no KEYS, no SCAN, and no character of an id is a wildcard.
 """
 
+import re
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias, TypedDict, TypeVar
 
-from ingestd.client.events import ZERO_TIMESTAMP, Event, EventType, InvalidEvent, Level
+from ingestd.client.events import Event, EventType, InvalidEvent, Level
 from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ VALUES_READ: Final = 200
 # What a poll of a group that goes on looks at: the newest of it.
 FOLLOW_MEMBERS_MAX: Final = 10_000
 _NS_PER_MS: Final = 1_000_000
+_DIGITS: Final = re.compile(r"\d+", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,23 +72,26 @@ class Kind(NamedTuple):
 
     type: EventType | None = None
     level: Level | None = None
-    event_id: str | None = None
+    # Where the event's id begins; None: it is not in the key.
+    id_at: int | None = None
+
+
+_KINDS: Final[dict[tuple[bytes, ...], Kind]] = {
+    **{(b"events", name.encode()): Kind(EventType(name), None, len(f"events:{name}:")) for name in TYPE_NAMES},
+    **{(b"logs", name.encode()): Kind(EventType.LOG, Level(name), len(f"logs:{name}:")) for name in LEVEL_NAMES},
+}
+# The second part of these is an id already.
+_KINDS_BY_ROOM: Final = {
+    b"traces": Kind(EventType.TRACE),
+    b"alert_events": Kind(EventType.ALERT, None, len("alert_events:")),
+}
+_ANY_KIND: Final = Kind()
 
 
 def kind_of(key: bytes) -> Kind:
     """Of a member of an index. Ids are never split: a part of `traces:` could hold a colon."""
-    room, _, rest = key.partition(b":")
-    if room == b"traces":
-        return Kind(EventType.TRACE)
-    if room == b"alert_events":
-        return Kind(EventType.ALERT, None, rest.decode("utf-8", "replace"))
-    word, _, event_id = rest.partition(b":")
-    name, ident = word.decode("utf-8", "replace"), event_id.decode("utf-8", "replace")
-    if room == b"events" and name in TYPE_NAMES:
-        return Kind(EventType(name), None, ident)
-    if room == b"logs" and name in LEVEL_NAMES:
-        return Kind(EventType.LOG, Level(name), ident)
-    return Kind()
+    parts = key.split(b":", 2)
+    return _KINDS_BY_ROOM.get(parts[0]) or _KINDS.get(tuple(parts[:2]), _ANY_KIND)
 
 
 class Selection:
@@ -222,8 +227,8 @@ class Reader:
             # The daemon gave it an id, which only its keys have. `traces:` has none: the same bytes stand under
             # `events:trace:` too, which comes first among the members of one score.
             data = value.encode() if isinstance(value, str) else value
-            if kind.event_id is not None:
-                event.id = kind.event_id
+            if kind.id_at is not None:
+                event.id = member.key[kind.id_at :].decode("utf-8", "replace")
                 self._nameless.add(data)
             elif data in self._nameless:
                 return None
@@ -235,13 +240,15 @@ class Reader:
 
 
 def event_time_ns(event: Event, score_ms: int) -> int:
-    """The event's own time; the record's, which is the score, when it has none."""
-    if event.timestamp != ZERO_TIMESTAMP:
-        try:
-            return event.timestamp_ns
-        except InvalidEvent:
-            pass  # the daemon takes the year 0, Python does not
-    return score_ms * _NS_PER_MS
+    """The score with what it lacks: the digits of the event's own time behind the milliseconds.
+
+    The text is not read whole again: the daemon did, and for an event without a time the score is the record's.
+    """
+    text = event.timestamp
+    if text[19:20] != ".":
+        return score_ms * _NS_PER_MS
+    digits = _DIGITS.match(text, 23, 29)
+    return score_ms * _NS_PER_MS + int(f"{digits[0]:0<6}" if digits else 0)
 
 
 def _values(keys: list[bytes]) -> Request:
