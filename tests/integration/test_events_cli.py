@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,12 @@ errors:
 def test_a_trace_is_a_waterfall_with_its_bottleneck(events: Any) -> None:
     answer = events("trace", TRACE)
     assert (answer.code, answer.out, answer.err) == (0, WATERFALL.lstrip(), "")
+
+
+def test_the_guide_shows_what_is_printed() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "look-ups.md").read_text()
+    for printed in (TIMELINE, WATERFALL):
+        assert textwrap.indent(printed.strip("\n"), "    ") in guide
 
 
 CARD = r"""
