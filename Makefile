@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard daemon/*.pyx daemon/*.pxd daemon/_hot/*.pxi daemon/_edge/*.pxi)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help check build demo test test-real test-all bench debug clean
+.PHONY: help check build demo example test test-real test-all bench debug clean
 .DEFAULT_GOAL := help
 
 help:  ## Print every target with a sentence
@@ -28,6 +28,9 @@ build: $(VENV)/built  ## Make the virtual environment and build the compiled roo
 
 demo: build  ## Run everything here for ten seconds, on a mock Kafka and a private Redis
 	@$(BIN)/ingestd demo
+
+example: build  ## Run the example: programs that publish, read and look up events
+	@$(BIN)/python examples/event_streaming/main.py
 
 test: build  ## Run the tests that need no root, no Java and no Go
 	$(PYTEST) -m "not real"

@@ -10,7 +10,8 @@ from ingestd.cli import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 DAEMON = ROOT / "daemon"
-SOURCES = sorted([*DAEMON.rglob("*.py"), *ROOT.glob("bench/*.py"), *ROOT.glob("tests/**/*.py"), ROOT / "setup.py"])
+OTHERS = [path for place in ("bench/*.py", "tests/**/*.py", "examples/**/*.py") for path in ROOT.glob(place)]
+SOURCES = sorted([*DAEMON.rglob("*.py"), *OTHERS, ROOT / "setup.py"])
 NATIVE = sorted([*DAEMON.glob("*.pyx"), *DAEMON.glob("*.pxd"), *DAEMON.rglob("*.pxi")])
 FUNCTION_LINES_MAX, FILE_LINES_MAX, LINE_MAX = 70, 500, 120
 
