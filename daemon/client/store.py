@@ -51,15 +51,16 @@ def connection_options(config: RedisConfig) -> dict[str, Any]:
     return options
 
 
-def _connect(config: RedisConfig, client: Any, sentinel: Any) -> Any:
-    """A client of redis-py, of either kind. It dials when it is first used."""
+def _connect(config: RedisConfig, client: Any, sentinel: Any) -> list[Any]:
+    """A client of redis-py, of either kind, and those that it asks for the way. They dial when they are first used."""
     options = connection_options(config)
     if config.sentinel is None:
-        return client.from_url(config.url, **options)
+        return [client.from_url(config.url, **options)]
     nodes = [(host, int(port)) for host, port in (node.rsplit(":", 1) for node in config.sentinel.nodes)]
     finder = sentinel(nodes, sentinel_kwargs={"socket_timeout": DIAL_TIMEOUT_S})
     database = int(parse_url(config.url).get("db") or 0)
-    return finder.master_for(config.sentinel.master, db=database, ssl=config.url.startswith("rediss:"), **options)
+    secure = config.url.startswith("rediss:")
+    return [finder.master_for(config.sentinel.master, db=database, ssl=secure, **options), *finder.sentinels]
 
 
 def _checked(page: Page) -> Page:
@@ -75,12 +76,12 @@ class EventStore:
     """
 
     def __init__(self, source: "str | redis.Redis | RedisConfig") -> None:
-        self._owned = isinstance(source, (str, RedisConfig))
-        self._redis: Any = source
+        self._own: list[Any] = []
         if isinstance(source, str):
-            self._redis = redis.Redis.from_url(source)
+            self._own = [redis.Redis.from_url(source)]
         elif isinstance(source, RedisConfig):
-            self._redis = _connect(source, redis.Redis, redis.sentinel.Sentinel)
+            self._own = _connect(source, redis.Redis, redis.sentinel.Sentinel)
+        self._redis: Any = self._own[0] if self._own else source
 
     def _run(self, plan: Plan[T]) -> T:
         reply = None
@@ -155,8 +156,8 @@ class EventStore:
 
     def close(self) -> None:
         """Close the connections, if they are the store's own."""
-        if self._owned:
-            self._redis.close()
+        for client in self._own:
+            client.close()
 
     def __enter__(self) -> Self:
         return self
@@ -172,12 +173,12 @@ class AsyncEventStore:
     """
 
     def __init__(self, source: "str | redis.asyncio.Redis | RedisConfig") -> None:
-        self._owned = isinstance(source, (str, RedisConfig))
-        self._redis: Any = source
+        self._own: list[Any] = []
         if isinstance(source, str):
-            self._redis = redis.asyncio.Redis.from_url(source)
+            self._own = [redis.asyncio.Redis.from_url(source)]
         elif isinstance(source, RedisConfig):
-            self._redis = _connect(source, redis.asyncio.Redis, redis.asyncio.sentinel.Sentinel)
+            self._own = _connect(source, redis.asyncio.Redis, redis.asyncio.sentinel.Sentinel)
+        self._redis: Any = self._own[0] if self._own else source
 
     async def _run(self, plan: Plan[T]) -> T:
         reply = None
@@ -247,8 +248,8 @@ class AsyncEventStore:
 
     async def aclose(self) -> None:
         """Close the connections, if they are the store's own."""
-        if self._owned:
-            await self._redis.aclose()
+        for client in self._own:
+            await client.aclose()
 
     async def __aenter__(self) -> Self:
         return self

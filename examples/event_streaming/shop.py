@@ -5,7 +5,7 @@ HTTP. Nothing here knows Kafka, Redis or the daemon beyond `ingestd.client`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import msgspec
 from ingestd.client import EventStreamingService, Level, bind
 from ingestd.config import Config
 
-Headers = dict[str, str]
+Headers = MutableMapping[str, str]
 # One order in so many is refused.
 REFUSED_EVERY = 5
 

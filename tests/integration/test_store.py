@@ -372,8 +372,8 @@ def test_only_indexes_and_keys_are_asked_for(both: Both, loader: Loader, client:
     both.trace("t")
     both.get("e00001")
     list(both.pages("c1", limit=10))
-    used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
-    assert used <= {"zrange", "mget", "client|setinfo", "select", "hello", "config|resetstat", "info"}
+    used = {name.removeprefix("cmdstat_").split("|")[0] for name in client.info("commandstats")}
+    assert used <= {"zrange", "mget", "client", "select", "hello", "config", "info"}
 
 
 def test_a_store_of_another_form_of_numbers_reads_alike(server: PrivateRedis, loader: Loader) -> None:
