@@ -19,6 +19,7 @@ from rich.console import Console
 
 from ingestd.cli import demo_report
 from ingestd.cli.demo_traffic import Traffic
+from ingestd.cli.events_view import tree_object
 from ingestd.cli.mock_cluster import MockClusterProcess
 from ingestd.cli.private_redis import PrivateRedis
 from ingestd.config import Config
@@ -179,7 +180,8 @@ class Demo:
         counts["health"] -= closing["own_health_events"]
         wrong = demo_report.problems(closing, self.sent, counts, found, request)
         demo_report.show(self.console, closing, found, request, wrong)
-        closing |= {"topics": counts, "problems": wrong, "request": found.events, "trace": found.spans}
+        shown = [json.loads(event.to_json()) for event in found.events]
+        closing |= {"topics": counts, "problems": wrong, "request": shown, "trace": tree_object(found.tree)}
         return closing, wrong
 
 

@@ -1,38 +1,33 @@
 """The demo's closing report. The books, topics' ends and Redis in; tables out, and whether everything was found."""
 
-import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import redis
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ingestd.cli.demo_traffic import Request
+from ingestd.cli.events_view import Timeline, Waterfall, trace_notes
+from ingestd.client.events import Event
+from ingestd.client.store import EventStore
+from ingestd.client.trace_tree import TraceTree
 
-WATERFALL_COLUMNS = 40
+WATERFALL_COLUMNS = 100
 
 
 class Found(NamedTuple):
     """What Redis gave back of one request."""
 
-    events: list[dict[str, Any]]  # in time order
-    spans: list[dict[str, Any]]  # in time order
+    events: list[Event]  # in time order
+    tree: TraceTree
 
 
 def look_up(client: redis.Redis, request: Request) -> Found:
-    """Through the indexes only: one ZRANGE and one MGET each."""
-
-    def members(index: str) -> list[dict[str, Any]]:
-        keys = client.zrange(index, 0, -1)
-        values = client.mget(keys) if keys else []
-        return [json.loads(value) for value in values if value is not None]
-
-    events = {event["id"]: event for event in members(f"correlation_index:{request.correlation_id}")}
-    spans = {
-        event["span_id"]: event for event in members(f"trace_index:{request.trace_id}") if event["type"] == "trace"
-    }
-    order = lambda event: event["timestamp"]  # noqa: E731 - RFC 3339 in UTC sorts as text
-    return Found(sorted(events.values(), key=order), sorted(spans.values(), key=order))
+    """As any program does it."""
+    store = EventStore(client)
+    return Found(store.correlated(request.correlation_id), store.trace(request.trace_id))
 
 
 def problems(
@@ -56,10 +51,10 @@ def problems(
     for kind, count in counts.items():
         if count != sent.get(kind, 0):
             result.append(f"the topic of {kind} has {count} records, {sent.get(kind, 0)} were expected")
-    missing = request.event_ids - {event["id"] for event in found.events}
+    missing = request.event_ids - {event.id for event in found.events}
     if missing:
         result.append(f"of the request {request.correlation_id}, {len(missing)} events are not in Redis")
-    if {span["span_id"] for span in found.spans} != set(request.span_ids):
+    if {span.span_id for span in found.tree.spans} != set(request.span_ids):
         result.append(f"the trace {request.trace_id} is not whole in Redis")
     return result
 
@@ -76,27 +71,16 @@ def show(console: Console, books: dict[str, Any], found: Found, request: Request
     console.print(table)
     console.print(f"They balance: {'yes' if books['balanced'] else '[red]NO[/red]'}\n")
 
-    console.print(f"One request, correlation id [bold]{request.correlation_id}[/bold], read back from Redis:")
-    for event in found.events:
-        colour = "red" if event["level"] in ("error", "fatal") else "default"
-        console.print(
-            f"  {event['timestamp'][11:23]}  {event['level']:7} {event['type']:6} {event['service']:9} "
-            f"[{colour}]{event['message']}[/{colour}]",
-            highlight=False,
-        )
-    console.print(f"\nIts trace [bold]{request.trace_id}[/bold]:")
-    whole_ms = sum(span["data"]["duration_ms"] for span in found.spans) or 1.0
-    offset_ms = 0.0
-    for depth, span in enumerate(found.spans):
-        own_ms = span["data"]["duration_ms"]
-        start, width = int(offset_ms / whole_ms * WATERFALL_COLUMNS), max(1, int(own_ms / whole_ms * WATERFALL_COLUMNS))
-        bar = " " * start + "█" * width
-        console.print(
-            f"  {'  ' * depth + span['service']:15} {bar:{WATERFALL_COLUMNS + 1}} {own_ms:8.2f} ms  "
-            f"{span['data']['operation']}",
-            highlight=False,
-        )
-        offset_ms += own_ms
+    def lines(texts: Iterable[Text]) -> None:
+        for text in texts:
+            console.print(text, soft_wrap=True)
+
+    console.print(f"One request, as `ingestd events correlated {request.correlation_id}` shows it:", soft_wrap=True)
+    timeline = Timeline(console.width if console.is_terminal else None, False)
+    lines(timeline.lines(found.events))
+    console.print(f"\nIts trace, as `ingestd events trace {request.trace_id}` shows it:", soft_wrap=True)
+    lines(Waterfall(found.tree, min(console.width, WATERFALL_COLUMNS), len(found.tree.spans)).lines())
+    lines(trace_notes(found.tree))
     console.print()
     for line in wrong:
         console.print(f"[red]{line}[/red]")

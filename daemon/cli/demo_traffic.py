@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-# Service, the operation of its span, the share of the request's time that it takes itself.
-PATH = (("gateway", "POST /orders", 0.2), ("checkout", "place order", 0.3), ("payments", "charge card", 0.5))
+# Service, the operation of its span, and of the request's time the part at which it begins and the part that it takes.
+PATH = (
+    ("gateway", "POST /orders", 0.0, 1.0),
+    ("checkout", "place order", 0.1, 0.85),
+    ("payments", "charge card", 0.35, 0.5),
+)
 BAD = (
     ("cut JSON", b'{"id": "cut", "type": "log", "level": "in'),
     ("no type", b'{"id": "x", "level": "info", "message": "whose am I?"}'),
@@ -53,7 +57,17 @@ class Traffic:
     def _hex(self, digits: int) -> str:
         return f"{self._random.getrandbits(4 * digits):0{digits}x}"
 
-    def _event(self, kind: str, level: str, service: str, component: str, message: str, **more: object) -> dict:
+    def _event(
+        self,
+        kind: str,
+        level: str,
+        service: str,
+        component: str,
+        message: str,
+        time: datetime | None = None,
+        **more: object,
+    ) -> dict:
+        """`time`: when it happened, else now. Now goes on by a moment with each event."""
         self._now += timedelta(microseconds=self._random.randrange(50, 900))
         return {
             "id": self._hex(32),
@@ -62,7 +76,7 @@ class Traffic:
             "service": service,
             "component": component,
             "message": message,
-            "timestamp": self._now.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "timestamp": (time or self._now).astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "labels": {"env": "demo", "region": "eu-west-1"},
             **more,
         }
@@ -72,7 +86,7 @@ class Traffic:
         while True:
             self._number += 1
             yield from self._request(fails=self._number % FAIL_EVERY == 0)
-            for service, _, _ in PATH:
+            for service, *_ in PATH:
                 gauge = self._random.random()
                 metric = self._event(
                     "metric",
@@ -99,13 +113,15 @@ class Traffic:
 
     def _request(self, fails: bool) -> Iterator[Record]:
         correlation, trace = self._hex(32), self._hex(32)
-        whole_ms = self._random.lognormvariate(4, 0.6)
+        begun, whole_ms = self._now, self._random.lognormvariate(4, 0.6)
         found, spans, parent = set(), [], None
-        for service, operation, share in PATH:
+        for service, operation, begins, takes in PATH:
             common = {"correlation_id": correlation, "trace_id": trace}
             span = self._hex(16)
             broken = fails and service == "payments"
-            debug = self._event("log", "debug", service, "api", f"{operation}: begun", **common)
+            start = begun + timedelta(milliseconds=whole_ms * begins)
+            end = start + timedelta(milliseconds=whole_ms * takes)
+            debug = self._event("log", "debug", service, "api", f"{operation}: begun", time=start, **common)
             yield self._record(debug, correlation)
             log = self._event(
                 "log",
@@ -113,6 +129,7 @@ class Traffic:
                 service,
                 "api",
                 f"{operation}: {'card refused' if broken else 'done'}",
+                time=end,
                 **common,
             )
             found.add(log["id"])
@@ -124,9 +141,10 @@ class Traffic:
                 service,
                 "tracing",
                 operation,
+                time=end,
                 span_id=span,
                 metadata=metadata,
-                data={"operation": operation, "duration_ms": round(whole_ms * share, 2)},
+                data={"operation": operation, "duration_ms": round(whole_ms * takes, 2)},
                 **common,
             )
             found.add(done["id"])
@@ -140,6 +158,7 @@ class Traffic:
                 "payments",
                 "alerting",
                 "card refusals above normal",
+                time=end,
                 correlation_id=correlation,
                 data={"alert_id": self._hex(8), "alert_name": "CardRefused"},
             )
