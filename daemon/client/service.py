@@ -1,0 +1,349 @@
+"""Event streaming for a service. The config and Redis in; traces, correlated events and look-ups out.
+
+`EventStreamingService` is for threads, `AsyncEventStreamingService` for asyncio; both have the same methods.
+"""
+
+import os
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from ingestd.client.async_producer import AsyncProducer
+from ingestd.client.context import AnyHeaders, HeaderNames, HeadersT, TraceContext
+from ingestd.client.context import extract as extract_ids
+from ingestd.client.context import inject as inject_ids
+from ingestd.client.delivery import Delivery, DeliveryFuture
+from ingestd.client.events import Event, Level
+from ingestd.client.options import ProducerOptions
+from ingestd.client.producer import Core, Producer
+from ingestd.client.publishing import Labels, Metadata
+from ingestd.client.spans import TraceBlock, Tracer
+from ingestd.config import Config, RedisConfig, load, read_secret, secret_path
+from ingestd.errors import ConfigError, Problem
+from ingestd.kafka_options import client_options
+
+if TYPE_CHECKING:
+    from ingestd.client.trace_tree import TraceTree  # pyright: ignore[reportMissingImports]
+
+AnyConfig = Config | str | os.PathLike[str]
+
+
+def redis_arguments(config: RedisConfig) -> dict[str, Any]:
+    """What `redis.Redis.from_url` takes beside the URL. Raises ConfigError for what it can't be made from."""
+    if config.sentinel is not None:
+        mend = "give the service a client: redis.sentinel.Sentinel(nodes).master_for(master)"
+        raise ConfigError([Problem("redis.sentinel", "the client library does not ask sentinels by itself", mend)])
+    arguments: dict[str, Any] = {}
+    if config.username:
+        arguments["username"] = config.username
+    if config.password_file:
+        arguments["password"] = read_secret(config.password_file)
+    tls = config.tls
+    files = {"ssl_ca_certs": tls.ca_file, "ssl_certfile": tls.cert_file, "ssl_keyfile": tls.key_file}
+    return arguments | {name: str(secret_path(file)) for name, file in files.items() if file}
+
+
+class _Base:
+    """What both services share: everything that neither waits nor talks to Redis."""
+
+    _core: Core
+
+    def __init__(self, config: AnyConfig, redis: Any) -> None:
+        self.config = config if isinstance(config, Config) else load(os.fspath(config))
+        self._redis_given = redis
+        self._redis_own: Any = None
+        streaming = self.config.observability.event_streaming
+        self.header_names = HeaderNames(
+            streaming.correlation_id_header, streaming.trace_id_header, streaming.span_id_header
+        )
+
+    def _producer_arguments(self, options: ProducerOptions) -> tuple[tuple[str, ...], str, str, ProducerOptions]:
+        kafka = self.config.kafka
+        service = self.config.observability.event_streaming.service_name
+        connection = client_options(kafka, service)
+        of_config = {
+            name: value for name, value in connection.items() if name not in ("bootstrap.servers", "client.id")
+        }
+        options = {
+            "header_names": self.header_names,
+            **options,
+            "librdkafka": of_config | dict(options.get("librdkafka", {})),
+        }
+        return kafka.brokers, kafka.topics.observability_events, service, options
+
+    def _begin(self, core: Core) -> None:
+        self._core = core
+        self._tracer = Tracer(core, self.config.observability.event_streaming.trace_sampling_rate)
+
+    def _redis(self, client: Any) -> Any:
+        """The client that was given, or one of `redis.url`, made once; `client`: the class to make."""
+        given = self._redis_given
+        if given is not None and not isinstance(given, str):
+            return given
+        if self._redis_own is None:
+            settings = self.config.redis
+            if given is None:
+                self._redis_own = client.from_url(settings.url, **redis_arguments(settings))
+            else:
+                self._redis_own = client.from_url(given)
+        return self._redis_own
+
+    @property
+    def lost_count(self) -> int:
+        """Trace events for which there was no room in the producer's queue."""
+        return self._tracer.lost_count
+
+    def samples(self, trace_id: str) -> bool:
+        """Whether a trace with this id is kept at `trace_sampling_rate`; docs/sampling.md says how that is decided."""
+        return self._tracer.samples(trace_id)
+
+    def trace(self, operation: str, labels: Labels = None, metadata: Metadata = None) -> TraceBlock:
+        """`with service.trace("charge card") as span:` (or `async with`): a span around the block.
+
+        What is published inside carries its trace and span id, and spans that begin inside are its children. What is
+        put into `span.labels` and `span.metadata` stands in the span's last event. An exception makes that event's
+        level error, with `metadata.error` and `.error_type`, and goes on.
+        """
+        return TraceBlock(self._tracer, operation, labels, metadata)
+
+    def inject(self, headers: HeadersT) -> HeadersT:
+        """Write the current ids into the headers of a request or a record, under the configured names; see `inject`."""
+        return inject_ids(headers, self.header_names)
+
+    def extract(self, headers: AnyHeaders | None) -> TraceContext:
+        """The ids in the headers of a request or a record; give them to `bind`. See `extract`."""
+        return extract_ids(headers, self.header_names)
+
+    def _start_trace(self, operation: str, labels: Labels, metadata: Metadata) -> tuple[str, str]:
+        span = self._tracer.begin(operation, labels, metadata)
+        self._tracer.remember(span)
+        return span.trace_id, span.span_id
+
+    def _end_trace(
+        self, trace_id: str, span_id: str, error: BaseException | str | None, labels: Labels, metadata: Metadata
+    ) -> None:
+        span = self._tracer.recall(trace_id, span_id)
+        span.labels |= dict(labels or {})
+        span.metadata |= dict(metadata or {})
+        self._tracer.end(span, error)
+
+
+class EventStreamingService(_Base):
+    """Traces, correlated events and look-ups for one service, for threads.
+
+        with EventStreamingService("config.yaml", "redis://localhost:6379/0") as service:
+            with bind(correlation_id=order_id), service.trace("place order", {"env": "prod"}):
+                service.publish_log_event("info", "api", "order accepted")
+
+    config: the daemon's config.yaml by its path, or a `Config`. It gives the brokers with their security, the topic
+    (`kafka.topics.observability_events`), the service, the headers and `trace_sampling_rate`. redis: a `redis.Redis`, a
+    URL, or None for `redis.*` of the config; it is dialled at the first look-up. options: see ProducerOptions.
+    """
+
+    def __init__(self, config: AnyConfig, redis: Any = None, **options: Unpack[ProducerOptions]) -> None:
+        super().__init__(config, redis)
+        brokers, topic, service, settled = self._producer_arguments(options)
+        self.producer = Producer(brokers, topic, service, **settled)
+        self._begin(self.producer.core)
+
+    def start_trace(self, operation: str, labels: Labels = None, metadata: Metadata = None) -> tuple[str, str]:
+        """Begin a span: the first of a new trace, or a child of the current one. Ends with `end_trace`.
+
+        Returns (trace id, span id): 32 and 16 lower-case hex digits; a trace that came from elsewhere keeps its id as it
+        is. The running code is in the span from now on. Never waits for Kafka.
+        """
+        return self._start_trace(operation, labels, metadata)
+
+    def end_trace(
+        self,
+        trace_id: str,
+        span_id: str,
+        error: BaseException | str | None = None,
+        labels: Labels = None,
+        metadata: Metadata = None,
+    ) -> None:
+        """End a span of `start_trace`, from any thread. Labels and metadata are added to those of its beginning.
+
+        Raises UnknownSpan (a KeyError). Never waits for Kafka: a trace event for which there is no room is counted in
+        `lost_count` and said in the log.
+        """
+        self._end_trace(trace_id, span_id, error, labels, metadata)
+
+    def publish_log_event(
+        self,
+        level: Level | str,
+        component: str,
+        message: str,
+        correlation_id: str | None = None,
+        labels: Labels = None,
+        metadata: Metadata = None,
+    ) -> DeliveryFuture:
+        """Producer.publish_log with a correlation id; None means that of the running code."""
+        return self.producer.publish_log(level, component, message, labels, metadata, correlation_id=correlation_id)
+
+    def publish_metric_event(
+        self,
+        component: str,
+        name: str,
+        value: float,
+        correlation_id: str | None = None,
+        labels: Labels = None,
+        metadata: Metadata = None,
+    ) -> DeliveryFuture:
+        """Producer.publish_metric with a correlation id; None means that of the running code."""
+        return self.producer.publish_metric(component, name, value, labels, metadata, correlation_id=correlation_id)
+
+    def publish_alert_event(
+        self,
+        alert_id: str,
+        alert_name: str,
+        message: str,
+        level: Level | str = Level.WARNING,
+        correlation_id: str | None = None,
+        labels: Labels = None,
+        metadata: Metadata = None,
+    ) -> DeliveryFuture:
+        """Producer.publish_alert with a correlation id; None means that of the running code."""
+        return self.producer.publish_alert(
+            alert_id, alert_name, message, level, labels, metadata, correlation_id=correlation_id
+        )
+
+    def get_correlated_events(self, correlation_id: str) -> list[Event]:
+        """All events with this correlation id, in time order; empty when there are none. See EventStore."""
+        from redis import Redis
+
+        from ingestd.client.store import EventStore  # pyright: ignore[reportMissingImports]
+
+        found: list[Event] = EventStore(self._redis(Redis)).correlated(correlation_id)
+        return found
+
+    def get_trace(self, trace_id: str) -> "TraceTree":
+        """One trace as a tree; a false one when nothing of it is found. See EventStore."""
+        from redis import Redis
+
+        from ingestd.client.store import EventStore  # pyright: ignore[reportMissingImports]
+
+        return EventStore(self._redis(Redis)).trace(trace_id)
+
+    def flush(self, timeout_s: float = 30.0) -> int:
+        """As Producer.flush."""
+        return self.producer.flush(timeout_s)
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Close the producer, as Producer.close, and the connection to Redis that was made here."""
+        try:
+            self.producer.close(timeout_s)
+        finally:
+            if self._redis_own is not None:
+                self._redis_own.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.producer.__exit__(kind, error, trace)
+        self.close()
+
+
+class AsyncEventStreamingService(_Base):
+    """EventStreamingService for asyncio: the same methods and arguments, to be awaited. redis: a `redis.asyncio.Redis`."""
+
+    def __init__(self, config: AnyConfig, redis: Any = None, **options: Unpack[ProducerOptions]) -> None:
+        super().__init__(config, redis)
+        brokers, topic, service, settled = self._producer_arguments(options)
+        self.producer = AsyncProducer(brokers, topic, service, **settled)
+        self._begin(self.producer.core)
+
+    async def start_trace(self, operation: str, labels: Labels = None, metadata: Metadata = None) -> tuple[str, str]:
+        """As EventStreamingService.start_trace, for the task that awaits it."""
+        return self._start_trace(operation, labels, metadata)
+
+    async def end_trace(
+        self,
+        trace_id: str,
+        span_id: str,
+        error: BaseException | str | None = None,
+        labels: Labels = None,
+        metadata: Metadata = None,
+    ) -> None:
+        """As EventStreamingService.end_trace, from any task."""
+        self._end_trace(trace_id, span_id, error, labels, metadata)
+
+    def publish_log_event(
+        self,
+        level: Level | str,
+        component: str,
+        message: str,
+        correlation_id: str | None = None,
+        labels: Labels = None,
+        metadata: Metadata = None,
+    ) -> Coroutine[Any, Any, Delivery]:
+        """AsyncProducer.publish_log with a correlation id; None means that of the running code."""
+        return self.producer.publish_log(level, component, message, labels, metadata, correlation_id=correlation_id)
+
+    def publish_metric_event(
+        self,
+        component: str,
+        name: str,
+        value: float,
+        correlation_id: str | None = None,
+        labels: Labels = None,
+        metadata: Metadata = None,
+    ) -> Coroutine[Any, Any, Delivery]:
+        """AsyncProducer.publish_metric with a correlation id; None means that of the running code."""
+        return self.producer.publish_metric(component, name, value, labels, metadata, correlation_id=correlation_id)
+
+    def publish_alert_event(
+        self,
+        alert_id: str,
+        alert_name: str,
+        message: str,
+        level: Level | str = Level.WARNING,
+        correlation_id: str | None = None,
+        labels: Labels = None,
+        metadata: Metadata = None,
+    ) -> Coroutine[Any, Any, Delivery]:
+        """AsyncProducer.publish_alert with a correlation id; None means that of the running code."""
+        return self.producer.publish_alert(
+            alert_id, alert_name, message, level, labels, metadata, correlation_id=correlation_id
+        )
+
+    async def get_correlated_events(self, correlation_id: str) -> list[Event]:
+        """As EventStreamingService.get_correlated_events."""
+        from redis.asyncio import Redis
+
+        from ingestd.client.store import AsyncEventStore  # pyright: ignore[reportMissingImports]
+
+        found: list[Event] = await AsyncEventStore(self._redis(Redis)).correlated(correlation_id)
+        return found
+
+    async def get_trace(self, trace_id: str) -> "TraceTree":
+        """As EventStreamingService.get_trace."""
+        from redis.asyncio import Redis
+
+        from ingestd.client.store import AsyncEventStore  # pyright: ignore[reportMissingImports]
+
+        return await AsyncEventStore(self._redis(Redis)).trace(trace_id)
+
+    async def flush(self, timeout_s: float = 30.0) -> int:
+        """As AsyncProducer.flush."""
+        return await self.producer.flush(timeout_s)
+
+    async def close(self, timeout_s: float | None = None) -> None:
+        """Close the producer, as AsyncProducer.close, and the connection to Redis that was made here."""
+        try:
+            await self.producer.close(timeout_s)
+        finally:
+            if self._redis_own is not None:
+                await self._redis_own.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.producer.__aexit__(kind, error, trace)
+        await self.close()
