@@ -120,7 +120,7 @@ class _Link:
             await asyncio.sleep(FULL_TICK_S)
 
     async def send_many(self, events: Iterable[Event]) -> "asyncio.Future[int]":
-        records, answers, handle = self.core.batch(events), self.answers(), self.handle
+        batch, answers, handle = self.core.batch(events), self.answers(), self.handle
         future: asyncio.Future[int] = answers.loop.create_future()
         unsent: list[FailedEvent] = []
 
@@ -132,7 +132,7 @@ class _Link:
         reports = BatchReports(handle.origin, settle)
         sent_count = 0
         try:
-            for record in records:
+            for record in batch:
                 if not handle.try_send(*record, reports):
                     await self.send_when_there_is_room(record, reports)
                 sent_count += 1
@@ -141,7 +141,7 @@ class _Link:
         except PublishError as error:
             if not sent_count:
                 raise
-            unsent += [FailedEvent(value, error) for value, _, _ in records[sent_count:]]
+            unsent += [FailedEvent(value, error) for value in batch.values[sent_count:]]
         reports.seal(sent_count)
         return future
 

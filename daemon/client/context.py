@@ -136,11 +136,13 @@ def w3c_trace_id(trace_id: str) -> str | None:
 
 def w3c_span_id(span_id: str) -> str | None:
     """The span id as 16 lower-case hex digits. None when it has another form."""
+    # strip() takes only from the ends, and everything when nothing else stands between: 0.06 µs against 0.4 of a regex.
+    if len(span_id) == 16 and not span_id.strip(_HEX) and span_id.strip("0"):
+        return span_id
     return _w3c(span_id) if len(span_id) == 16 else None
 
 
 def _w3c(digits: str) -> str | None:
-    # strip() takes only from the ends, and everything when nothing else stands between: 0.06 µs against 0.4 of a regex.
     if digits.strip(_HEX):
         digits = digits.lower()
         if digits.strip(_HEX):

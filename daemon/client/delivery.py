@@ -125,6 +125,7 @@ class ReportFuture(Future[T]):
     _state: str = "RUNNING"
     _result: Any = None
     _exception: BaseException | None = None
+    _asked = False  # somebody has the condition
 
     def __init__(self) -> None:
         """Nothing to do yet: that is the point."""
@@ -138,14 +139,16 @@ class ReportFuture(Future[T]):
                 made["_waiters"] = []
                 made["_done_callbacks"] = []
                 made["_condition"] = threading.Condition()
+                self._asked = True
         return made[name]
 
     def finish(self, result: Any, exception: BaseException | None = None) -> None:
         """Runs on: the thread that serves delivery reports. Called once."""
         self._result = result
-        self._exception = exception
+        if exception is not None:
+            self._exception = exception
         self._state = _FINISHED
-        if "_condition" in self.__dict__:
+        if self._asked:
             with self._condition:
                 for waiter in self._waiters:
                     if exception is None:

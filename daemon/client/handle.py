@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -24,7 +24,8 @@ from confluent_kafka import Producer as KafkaProducer
 from ingestd.client.delivery import DeliveryFailed, Origin, ProducerClosed, PublishError, QueueFull
 from ingestd.logs import Sparing
 
-Headers = list[tuple[str, bytes]]
+Header = tuple[str, bytes | str]  # a text only where it has no zero byte, at which librdkafka's copy would end
+Headers = list[Header]
 Record = tuple[bytes, str | None, Headers]  # value, key, headers
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
@@ -76,6 +77,7 @@ class Handle:
         self._opening = threading.Lock()
         self._serving = False
         self._serve_lock = threading.Lock()
+        self._flushing: set[int] = set()
         self._inside: set[int] = set()  # threads in a poll or flush: their callbacks must not begin another
         self._served_count = 0
         self._sent_count = 0
@@ -135,7 +137,7 @@ class Handle:
         self._count_sent()
         return True
 
-    def send_all(self, records: Sequence[Record], on_delivery: OnDelivery) -> tuple[int, PublishError | None]:
+    def send_all(self, records: Iterable[Record], on_delivery: OnDelivery) -> tuple[int, PublishError | None]:
         """As `send` for each. How many were sent, and the error that kept the rest back."""
         topic, produce, sent_count = self.topic, self._produce, 0
         for value, key, headers in records:
@@ -269,7 +271,7 @@ class Handle:
                     self._wake.acquire(timeout=IDLE_TICK_S)
                 self._asleep = False
                 tick_s = TICK_S
-            if self._served_count != seen_count and self._kafka is kafka:
+            if (self._served_count != seen_count or self._flushing) and self._kafka is kafka:
                 seen_count = self._served_count
                 continue
             tick_s = TICK_S if self._serve_aside(kafka) else min(2 * tick_s, TICK_S_MAX)
@@ -300,7 +302,12 @@ class Handle:
             raise RuntimeError("a callback of a delivery can't wait for deliveries")
         while True:
             left_s = deadline_s - time.monotonic()
-            self._enter(kafka, kafka.flush, max(0.0, min(left_s, FLUSH_TICK_S)))
+            # To the delivery thread a flush looks like a sender that serves.
+            self._flushing.add(threading.get_ident())
+            try:
+                self._enter(kafka, kafka.flush, max(0.0, min(left_s, FLUSH_TICK_S)))
+            finally:
+                self._flushing.discard(threading.get_ident())
             waiting_count = len(kafka)
             if not waiting_count or left_s <= 0:
                 return waiting_count

@@ -14,7 +14,7 @@ from ingestd.client.delivery import DeliveryFailed, PublishError
 from ingestd.client.events import EventType, InvalidEvent, Level, format_timestamp
 from ingestd.client.options import LOGGER_NAME
 from ingestd.client.producer import Producer
-from ingestd.client.publishing import Fields, describe_error
+from ingestd.client.publishing import describe_error
 
 # What a LogRecord has of itself; everything else came by `extra=`.
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -117,17 +117,17 @@ class LogHandler(logging.Handler):
     def _publish(self, record: logging.LogRecord) -> None:
         message = record.getMessage() if self.formatter is None else self.format(record)
         metadata, data = self._facts(record)
-        fields: Fields = {"timestamp": format_timestamp(round(record.created * 1e6) * 1000)}
+        timestamp = format_timestamp(round(record.created * 1e6) * 1000)
         level, component = level_of_record(record.levelno), self.component or record.name
         maker, records = self._core.maker, self._core.records
-        made = maker.make(EventType.LOG, level, component, message, None, metadata, data, fields)
+        made = maker.make(EventType.LOG, level, component, message, None, metadata, data, timestamp=timestamp)
         try:
             value, key, headers = records.make(*made)
         except InvalidEvent:
             metadata = {
                 name: value if isinstance(value, int | str) else repr(value) for name, value in metadata.items()
             }
-            made = maker.make(EventType.LOG, level, component, message, None, metadata, data, fields)
+            made = maker.make(EventType.LOG, level, component, message, None, metadata, data, timestamp=timestamp)
             value, key, headers = records.make(*made)
         self._pending.append(None)
         if not self._core.handle.try_send(value, key, headers, self._report):
@@ -182,7 +182,9 @@ class LogHandler(logging.Handler):
             None,
             {"dropped": unsaid_count, "dropped_ever": self.dropped_count},
             None,
-            {"correlation_id": "", "trace_id": "", "span_id": ""},
+            correlation_id="",
+            trace_id="",
+            span_id="",
         )
         self._pending.append(None)
         if not self._core.handle.try_send(*self._core.records.make(*made), self._report):

@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -15,10 +15,47 @@ from ingestd.client.delivery import (
     PublishError,
 )
 from ingestd.client.events import Event, InvalidEvent
-from ingestd.client.handle import Handle, Record
+from ingestd.client.handle import Handle, Header, Record
 from ingestd.client.options import ProducerOptions, settle
 from ingestd.client.publishing import EventMaker, Made, PublishMethods
 from ingestd.client.record import RecordMaker
+
+
+class Batch:
+    """Checked events with their values. Keys and headers are made one by one when a record is sent.
+
+    All of them at once would be ten objects an event for the garbage collector to walk, which cost as much again.
+    """
+
+    def __init__(
+        self, records: RecordMaker, events: list[Event], values: list[bytes], unsampled_trace: str | None
+    ) -> None:
+        self._records = records
+        self._events = events
+        self.values = values
+        self._unsampled_trace = unsampled_trace
+
+    def __iter__(self) -> Iterator[Record]:
+        """RecordMaker.head of each, with what an event has in common with the one before looked at and not looked up."""
+        records, unsampled = self._records, self._unsampled_trace
+        kind = level = service = correlation = trace = None
+        of_kind: tuple[Header, ...] = ()
+        shared: tuple[Header, ...] = ()
+        parent: str | None = None
+        flags = "-01"
+        for event, value in zip(self._events, self.values, strict=True):
+            if event.level is not level or event.service is not service or event.type is not kind:
+                kind, level, service = event.type, event.level, event.service
+                of_kind = records.kind_headers(kind, level, service)
+            if event.correlation_id != correlation or event.trace_id != trace:
+                correlation, trace = event.correlation_id, event.trace_id
+                shared, parent = records.shared_headers(correlation, trace)
+                flags = "-00" if unsampled and trace == unsampled else "-01"
+            headers = [*of_kind, *shared]
+            span = event.span_id
+            if span:
+                records.add_span(headers, span, parent, flags)
+            yield value, trace or correlation, headers
 
 
 class Core:
@@ -46,21 +83,24 @@ class Core:
         context, sampled = self.maker.context_for(event)
         return self.records.checked(event, self.maker.service, context, self.maker.now), sampled
 
-    def batch(self, events: Iterable[Event]) -> list[Record]:
+    def batch(self, events: Iterable[Event]) -> "Batch":
         """The records of a batch. Raises InvalidEvent with the place in it, before anything is sent."""
         maker, records = self.maker, self.records
-        checked, make, made = records.checked, records.make, []
+        checked, value_of = records.checked, records.value
+        made: list[Event] = []
+        values: list[bytes] = []
         context = current()
         unsampled = context.trace_id if context.sampled is False else None
         index, service, now = 0, maker.service, maker.now
         try:
             for event in events:
                 event = checked(event, service, context, now)
-                made.append(make(event, unsampled is None or event.trace_id != unsampled))
+                made.append(event)
+                values.append(value_of(event))
                 index += 1
         except InvalidEvent as error:
             raise InvalidEvent(f"events[{index}]: {error}") from error
-        return made
+        return Batch(records, made, values, unsampled)
 
     def close(self, timeout_s: float | None) -> None:
         """Raises PublishError when events had to be given up; their futures say so too."""
@@ -141,14 +181,14 @@ class Producer(PublishMethods[DeliveryFuture]):
         `result(timeout)` gives their number when all are acknowledged, or raises BatchFailed, which names those that
         are not: also those for which the queue had no room in time. QueueFull is raised when it had room for none.
         """
-        records = self.core.batch(events)
+        batch = self.core.batch(events)
         future = BatchFuture(self._handle.origin)
         reports = BatchReports(self._handle.origin, future.settle)
-        sent_count, error = self._handle.send_all(records, reports)
+        sent_count, error = self._handle.send_all(batch, reports)
         if error is not None:
             if not sent_count:
                 raise error
-            future.unsent = [FailedEvent(value, error) for value, _, _ in records[sent_count:]]
+            future.unsent = [FailedEvent(value, error) for value in batch.values[sent_count:]]
         reports.seal(sent_count)
         return future
 

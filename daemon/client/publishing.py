@@ -62,13 +62,15 @@ class EventMaker:
 
     def now(self) -> str:
         """RFC 3339 in UTC with nanoseconds, trailing zeros left out, as Go's RFC3339Nano."""
-        second, ns = divmod(self._now_ns(), NS_PER_S)
+        now_ns = self._now_ns()
+        second = now_ns // NS_PER_S
         cached, text = self._second
         if second != cached:
             text = format_timestamp(second * NS_PER_S)[:-1]
             # One assignment, so that another thread never sees the one without the other.
             self._second = (second, text)
-        return f"{text}.{ns:09d}".rstrip("0") + "Z" if ns else text + "Z"
+        ns = now_ns - second * NS_PER_S
+        return f"{f'{text}.{ns:09d}'.rstrip('0')}Z" if ns else text + "Z"
 
     def make(
         self,
@@ -78,33 +80,34 @@ class EventMaker:
         message: str,
         labels: Labels,
         metadata: Metadata,
-        data: Any,
-        fields: Fields,
+        own_data: Any,
+        *,
+        correlation_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Made:
         """An event of any kind, with what the running code belongs to."""
         if type(component) is not str or not component:
             check_text("component", component)
         if type(message) is not str:
             check_text("message", message, needed=False)
-        correlation = trace = span = None
-        timestamp: datetime | str | None = None
-        if fields:
-            for name, value in fields.items():
-                if name not in _FIELDS:
-                    raise TypeError(f"unexpected keyword argument {name!r}")
-                if value and name in _IDS and type(value) is not str:
-                    check_text(name, value)
-            correlation, trace, span = fields.get("correlation_id"), fields.get("trace_id"), fields.get("span_id")
-            timestamp = fields.get("timestamp")
-            data = _with_data(data, fields.get("data"))
         context = current()
-        if correlation is None:
-            correlation = context.correlation_id
-        if trace is None:
-            trace = context.trace_id
-        own_trace = trace == context.trace_id
-        if span is None and own_trace:
-            span = context.span_id
+        if correlation_id is None:
+            correlation_id = context.correlation_id
+        elif type(correlation_id) is not str:
+            check_text("correlation_id", correlation_id)
+        if trace_id is None:
+            trace_id = context.trace_id
+        elif type(trace_id) is not str:
+            check_text("trace_id", trace_id)
+        # The context's span belongs to the context's trace, and to no other.
+        own_trace = trace_id == context.trace_id
+        if span_id is None:
+            span_id = context.span_id if own_trace else None
+        elif type(span_id) is not str:
+            check_text("span_id", span_id)
         event = Event(
             id=new_event_id(),
             type=kind,
@@ -113,12 +116,12 @@ class EventMaker:
             component=component,
             message=message,
             timestamp=self.now() if timestamp is None else _timestamp(timestamp),
-            correlation_id=correlation or None,
-            trace_id=trace or None,
-            span_id=span or None,
-            labels=check_labels(labels) if labels is not None else None,
-            metadata=check_metadata(metadata) if metadata is not None else None,
-            data=data,
+            correlation_id=correlation_id or None,
+            trace_id=trace_id or None,
+            span_id=span_id or None,
+            labels=None if labels is None else check_labels(labels),
+            metadata=None if metadata is None else check_metadata(metadata),
+            data=data if own_data is None else own_data if data is None else _with_data(own_data, data),
         )
         return event, not own_trace or context.sampled is not False
 
@@ -129,13 +132,7 @@ class EventMaker:
         return context, foreign or context.sampled is not False
 
 
-_FIELDS: Final = frozenset(Fields.__optional_keys__)
-_IDS: Final = ("correlation_id", "trace_id", "span_id")
-
-
 def _with_data(own: Any, more: Any) -> Any:
-    if own is None or more is None:
-        return more if own is None else own
     if not isinstance(more, Mapping):
         raise InvalidEvent(f"data: {more!r} is no mapping, and this kind of event has {', '.join(own)} there")
     return {**more, **own}
@@ -232,7 +229,9 @@ class PublishMethods(Generic[Published]):
         **fields: Unpack[Fields],
     ) -> Published:
         """Publish a log event. level: a Level, or its name or alias in any case. labels: text to text."""
-        return self._publish(self._maker.make(EventType.LOG, level, component, message, labels, metadata, None, fields))
+        return self._publish(
+            self._maker.make(EventType.LOG, level, component, message, labels, metadata, None, **fields)
+        )
 
     def publish_metric(
         self,
@@ -249,7 +248,7 @@ class PublishMethods(Generic[Published]):
         data = {"metric_name": name, "value": number}
         message = f"Metric: {name} = {number}"
         return self._publish(
-            self._maker.make(EventType.METRIC, Level.INFO, component, message, labels, metadata, data, fields)
+            self._maker.make(EventType.METRIC, Level.INFO, component, message, labels, metadata, data, **fields)
         )
 
     def publish_alert(
@@ -267,7 +266,7 @@ class PublishMethods(Generic[Published]):
         check_text("alert_name", alert_name)
         data = {"alert_id": alert_id, "alert_name": alert_name}
         return self._publish(
-            self._maker.make(EventType.ALERT, level, "alerting", message, labels, metadata, data, fields)
+            self._maker.make(EventType.ALERT, level, "alerting", message, labels, metadata, data, **fields)
         )
 
     def publish_trace(
@@ -291,11 +290,21 @@ class PublishMethods(Generic[Published]):
         check_text("span_id", span_id)
         check_operation(operation)
         data = {"operation": operation, "duration_ms": duration_ms(duration)}
-        of_span: Fields = {**fields, "trace_id": trace_id, "span_id": span_id}
         metadata = with_parent(metadata, parent_span_id)
         message = f"Trace: {operation}"
         return self._publish(
-            self._maker.make(EventType.TRACE, level, "tracing", message, labels, metadata, data, of_span)
+            self._maker.make(
+                EventType.TRACE,
+                level,
+                "tracing",
+                message,
+                labels,
+                metadata,
+                data,
+                trace_id=trace_id,
+                span_id=span_id,
+                **fields,
+            )
         )
 
     def publish_health(
@@ -312,7 +321,7 @@ class PublishMethods(Generic[Published]):
         message = f"Health check: {component} is {status}"
         data = {"status": status}
         return self._publish(
-            self._maker.make(EventType.HEALTH, level, component, message, labels, details, data, fields)
+            self._maker.make(EventType.HEALTH, level, component, message, labels, details, data, **fields)
         )
 
     def publish_error(
@@ -334,5 +343,5 @@ class PublishMethods(Generic[Published]):
             metadata = {"stack_trace": stack, **(metadata or {})}
         data = {"error_type": error_type}
         return self._publish(
-            self._maker.make(EventType.LOG, Level.ERROR, component, message, labels, metadata, data, fields)
+            self._maker.make(EventType.LOG, Level.ERROR, component, message, labels, metadata, data, **fields)
         )

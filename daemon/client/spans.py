@@ -135,7 +135,9 @@ class Tracer:
             span.labels,
             with_parent(metadata, span.parent_span_id),
             data,
-            {"correlation_id": span.correlation_id or "", "trace_id": span.trace_id, "span_id": span.span_id},
+            correlation_id=span.correlation_id or "",
+            trace_id=span.trace_id,
+            span_id=span.span_id,
         )
         value, key, headers = core.records.make(made, span.sampled)
         if not span.sampled:
