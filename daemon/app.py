@@ -1,6 +1,7 @@
 """The daemon. A checked config in, an exit code out: builds the rooms, wires them, takes signals, ends in order."""
 
 import asyncio
+import faulthandler
 import json
 import logging
 import os
@@ -28,13 +29,16 @@ from ingestd.ledger import Ledger
 from ingestd.logs import Sparing
 from ingestd.metrics import Books, Counters
 from ingestd.model import FAULT_MESSAGES, FAULT_STAGES, Fault
+from ingestd.notify import Notifier
 from ingestd.phases import Phases
 from ingestd.probes import Probes
+from ingestd.service import Service
 from ingestd.sinks.kafka import KafkaSink, destroy_aside
 from ingestd.sinks.redis import RedisSink
-from ingestd.source import Source
+from ingestd.source import NETWORK_TIMEOUT_MS, Source
 from ingestd.status import Overview, Rooms, run_queue_ns
 from ingestd.taps import Taps
+from ingestd.threads import Threads
 
 # After the drain: leaving the group, then librdkafka's threads. Each has its own bound, so that a stop always ends.
 LEAVE_TIMEOUT_S = 5.0
@@ -148,6 +152,9 @@ class App:
             self.counters,
             self.log,
         )
+        self.service = Service(
+            Notifier(), Threads(), self.source, self.redis, self.ledger, self.books, self.probes, self.log
+        )
         rooms = Rooms(self.source, self.kafka, self.redis, self.engine, self.ledger, self.books, self.counters)
         identity = {"host": self.host, "instance": self.instance, "group": config.kafka.group_id}
         self.overview = Overview(rooms, self.probes.lag, self.probes.statuses, self.stopping.is_set, identity)
@@ -244,7 +251,7 @@ class App:
 
         A file with a problem changes nothing. What needs a restart is named, and stays as it was.
         """
-        async with self.reloading:
+        async with self.reloading, self.service.reloading():
             try:
                 if self.reread is None:
                     raise ConfigError([Problem("(file)", "this daemon was not started from a file")])
@@ -294,7 +301,8 @@ class App:
             asyncio.create_task(work)
             for work in (self.redis.run(), self.probes.run(), self.keep_books_file(), self.keep_sampling())
         ]
-        for task in self.tasks:
+        serving = asyncio.create_task(self.service.run())  # to the very end: a stop is watched too
+        for task in (*self.tasks, serving):
             task.add_done_callback(self.watch_task)
         answers = status.routes(self.overview, Exposition(self.counters, self.overview.figures))
         if self.http is not None:
@@ -302,12 +310,14 @@ class App:
         if self.control is not None:
             await self.control.start([*answers, *control.routes(self.reload, self.taps)])
         self.source.start()
+        self.service.ready()
         self.log.info(
             "started",
             extra={"version": __version__, "group": self.config.kafka.group_id, "topics": self.config.input_topics()},
         )
         await self.stopping.wait()
         code = await self.stop()
+        serving.cancel()
         self.write_books()
         if isinstance(self.failure, ConfigError):
             raise self.failure
@@ -319,15 +329,17 @@ class App:
 
     async def stop(self) -> int:
         """Drain, store, leave, tear down: in this order, each with a bound."""
+        drain_timeout_s = self.config.pipeline.drain_timeout_ms / 1000
+        # The drain may come twice: here, and in the revoke that leaving the group brings.
+        limit_s = 2 * drain_timeout_s + LEAVE_TIMEOUT_S + NETWORK_TIMEOUT_MS / 1000 + DESTROY_TIMEOUT_S
+        self.service.stopping(limit_s)
         self.engine.hold()
         may_drain = self.failure is None or isinstance(self.failure, ConfigError)
-        drained = may_drain and await self.engine.drained(None, self.config.pipeline.drain_timeout_ms / 1000)
+        drained = may_drain and await self.engine.drained(None, drain_timeout_s)
         unfinished_count = self.ledger.unfinished()
         if drained:
             self.source.store()
-        left = await self.source.leave(
-            LEAVE_TIMEOUT_S + (0 if drained else self.config.pipeline.drain_timeout_ms / 1000)
-        )
+        left = await self.source.leave(LEAVE_TIMEOUT_S + (0 if drained else drain_timeout_s))
         self.redis.close()
         for server in (self.http, self.control):
             if server is not None:
@@ -417,6 +429,7 @@ def serve(
 ) -> int:
     """Run the daemon until it is told to stop; gives the exit code."""
     allocator.keep_freed_memory()
+    faulthandler.enable(2)  # a crash, and the watchdog's SIGABRT, leave the stacks of all threads in the log
 
     async def main() -> int:
         return await App(config, log, books_file, reread).run()

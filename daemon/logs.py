@@ -41,10 +41,16 @@ class _Formatter(logging.Formatter):
         return f"{stamp} {level:7} {text}"
 
 
+def to_journal() -> bool:
+    """Whether stderr is journald's. Children inherit the variable, also those that have a terminal or a file."""
+    found = os.fstat(2)
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
 def set_up(level: str, form: str) -> logging.Logger:
     """The daemon's logger. `auto`: journald's prefixes under systemd, plain on a terminal, else JSON."""
     if form == "auto":
-        form = "journal" if os.environ.get("JOURNAL_STREAM") else "plain" if sys.stderr.isatty() else "json"
+        form = "journal" if to_journal() else "plain" if sys.stderr.isatty() else "json"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(form))
     logger = logging.getLogger("ingestd")

@@ -89,6 +89,7 @@ class Source:
         self.abandoned = 0
         self.missed = 0
         self.commit_error = ""  # the name of the last commit's error; empty when it was done
+        self.ticked_s = 0.0  # when the tick last turned: the watchdog looks at it
 
     def connect(
         self,
@@ -167,6 +168,7 @@ class Source:
             self._serve_control()
             self.store()
             self._pump()  # a wake-up that was missed must not stop the intake for ever
+            self.ticked_s = self._loop.time()
 
     # Events
 

@@ -7,6 +7,7 @@ import click
 
 from ingestd import __version__
 from ingestd.errors import ConfigError, IngestdError
+from ingestd.logs import to_journal
 
 EXIT_CONFIG = 78  # sysexits.h EX_CONFIG: systemd is told not to restart after it
 
@@ -62,12 +63,13 @@ config_option = click.option(
 
 
 def report_config_error(error: ConfigError) -> int:
-    """Every problem on a line of its own."""
+    """Every problem on a line of its own, in the journal as an error."""
+    head = "<3>" if to_journal() else ""
     where = f" in {error.source}" if error.source else ""
     count = len(error.problems)
-    print(f"ingestd: {count} problem{'s' if count > 1 else ''}{where}", file=sys.stderr)
+    print(f"{head}ingestd: {count} problem{'s' if count > 1 else ''}{where}", file=sys.stderr)
     for problem in error.problems:
-        print(f"  {problem}", file=sys.stderr)
+        print(f"{head}  {problem}", file=sys.stderr)
     return EXIT_CONFIG
 
 

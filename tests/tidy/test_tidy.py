@@ -26,6 +26,8 @@ LEVELS = {
     "backoff": 0,
     "bottleneck": 0,
     "logs": 0,
+    "notify": 0,
+    "threads": 0,
     "_abi": 0,
     "config": 1,
     "http": 1,
@@ -50,9 +52,10 @@ LEVELS = {
     "probes": 6,
     "status": 6,
     "control": 4,
-    "app": 7,
-    "cli": 8,
-    "__main__": 9,
+    "service": 7,
+    "app": 8,
+    "cli": 9,
+    "__main__": 10,
     "client": 3,
 }
 # Types only: what the .pyi of a lower room names.
