@@ -38,6 +38,11 @@ setup(
     # What MANIFEST.in takes into the source archive is for building; a wheel has no use for it.
     include_package_data=False,
     package_data={"ingestd": ["py.typed", "*.pyi"]},
+    # The units and the config with every key, for who installs a wheel: PREFIX/share/ingestd.
+    data_files=[
+        ("share/ingestd", ["config.yaml"]),
+        ("share/ingestd/systemd", sorted(map(str, Path("systemd").iterdir()))),
+    ],
     ext_modules=cythonize(
         [extension("_fastpath"), extension("_librdkafka")],
         include_path=[alias_package()],
