@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard daemon/*.pyx daemon/*.pxd daemon/_hot/*.pxi daemon/_edge/*.pxi)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help check build demo example test test-real test-all bench debug clean
+.PHONY: help check build demo example test test-real test-systemd test-all bench debug clean
 .DEFAULT_GOAL := help
 
 help:  ## Print every target with a sentence
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 check:  ## Say what this machine lacks, with the one command that installs it
 	@PYTHON="$(PYTHON)" sh tests/support/check_machine.sh
@@ -36,9 +36,12 @@ test: build  ## Run the tests that need no root, no Java and no Go
 	$(PYTEST) -m "not real"
 
 test-real: build  ## Run what needs real Kafka and Redis (Java, Maven), and fail where it cannot run
-	INGESTD_REQUIRE_ALL=1 $(PYTEST) -m real
+	INGESTD_REQUIRE_ALL=1 $(PYTEST) -m "real and not systemd"
 
-test-all: build  ## Run both in one go: every lane, and fail where one cannot run
+test-systemd: build  ## Run the units under a systemd of their own (root, beside what test-real needs)
+	INGESTD_REQUIRE_ALL=1 $(PYTEST) -m systemd
+
+test-all: build  ## Run all three in one go: every lane, and fail where one cannot run
 	INGESTD_REQUIRE_ALL=1 $(PYTEST)
 
 bench: build  ## Measure CPU an event against a native copy loop, on real Kafka

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
-from tests.support import kafka_node
+from tests.support import kafka_node, systemd_lab
 from tests.support.kafka_node import KafkaNode
 from tests.support.redis_node import RedisNode
 
@@ -35,18 +35,27 @@ def lane_missing(lane: str) -> str | None:
         if found is None and shutil.which("redis-server") is None:
             found = "redis-server is not there: apt-get install redis-server"
         return found
+    if lane == "systemd":
+        return systemd_lab.missing() or lane_missing("real")
     return None
 
 
+def lane_not_allowed(lane: str) -> str | None:
+    """Why this user may not run a lane. That is no error in CI either: the machine has what it needs."""
+    return systemd_lab.not_allowed() if lane == "systemd" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    missing = lane_missing("real")
-    if missing is None:
-        return
-    if REQUIRE_ALL:
-        raise pytest.UsageError(f"the real lane is required here, but {missing}")
-    for item in items:
-        if item.get_closest_marker("real"):
-            item.add_marker(pytest.mark.skip(reason=f"real lane: {missing}"))
+    for lane in ("real", "systemd"):
+        forbidden = lane_not_allowed(lane)
+        reason = forbidden or lane_missing(lane)
+        if reason is None:
+            continue
+        if REQUIRE_ALL and not forbidden:
+            raise pytest.UsageError(f"the {lane} lane is required here, but {reason}")
+        for item in items:
+            if item.get_closest_marker(lane):
+                item.add_marker(pytest.mark.skip(reason=f"{lane} lane: {reason}"))
 
 
 @pytest.fixture

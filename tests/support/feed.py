@@ -41,9 +41,9 @@ def feed(bootstrap: str, first: int, count: int, topic: str = INPUT, partitions:
 class Feeder(threading.Thread):
     """Feeds at a rate until it is stopped; `made` is what was acknowledged then."""
 
-    def __init__(self, bootstrap: str, rate: int, partitions: int = 4) -> None:
+    def __init__(self, bootstrap: str, rate: int, partitions: int = 4, topic: str = INPUT) -> None:
         super().__init__(daemon=True)
-        self.bootstrap, self.rate, self.partitions = bootstrap, rate, partitions
+        self.bootstrap, self.rate, self.partitions, self.topic = bootstrap, rate, partitions, topic
         self.made: list[Made] = []
         self.failure: BaseException | None = None
         self._stopping = threading.Event()
@@ -53,7 +53,8 @@ class Feeder(threading.Thread):
             slice_s = 0.25
             while not self._stopping.is_set():
                 begun_s = time.monotonic()
-                self.made += feed(self.bootstrap, len(self.made), int(self.rate * slice_s), partitions=self.partitions)
+                count = int(self.rate * slice_s)
+                self.made += feed(self.bootstrap, len(self.made), count, self.topic, self.partitions)
                 self._stopping.wait(max(0.0, slice_s - (time.monotonic() - begun_s)))
         except BaseException as error:  # noqa: BLE001 - told to the test in `stop`
             self.failure = error
