@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -66,7 +67,7 @@ def test_journald_gets_its_number_and_no_time(monkeypatch: pytest.MonkeyPatch, l
 
 @pytest.mark.parametrize(
     ("journal", "terminal", "start"),
-    [("8:1234", False, "<6>hello"), ("8:1234", True, "<6>hello"), ("", True, "20"), ("", False, "{")],
+    [("own", False, "<6>hello"), ("own", True, "<6>hello"), ("8:1234", False, "{"), ("", True, "20"), ("", False, "{")],
 )
 def test_auto_is_journald_s_form_under_systemd_plain_on_a_terminal_and_else_json(
     monkeypatch: pytest.MonkeyPatch, journal: str, terminal: bool, start: str
@@ -74,7 +75,8 @@ def test_auto_is_journald_s_form_under_systemd_plain_on_a_terminal_and_else_json
     stream = io.StringIO()
     monkeypatch.setattr(stream, "isatty", lambda: terminal)
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setenv("JOURNAL_STREAM", journal)
+    own = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{own.st_dev}:{own.st_ino}" if journal == "own" else journal)
     set_up("info", "auto").info("hello")
     assert stream.getvalue().startswith(start)
 
