@@ -54,6 +54,16 @@ def current() -> TraceContext:
     return _current.get() if otel is None else _with_otel(_current.get(), otel)
 
 
+def bound() -> TraceContext:
+    """What was bound here, whatever OpenTelemetry's current span is; for `restore`."""
+    return _current.get()
+
+
+def restore(context: TraceContext) -> None:
+    """Go back to what `bound` gave, also in another task than the one that went away from it."""
+    _current.set(context)
+
+
 def _with_otel(context: TraceContext, otel: Any) -> TraceContext:
     span = _otel_span(otel)
     if span is None or (context.trace_id and span.span_id == context.outer_otel_span):
@@ -103,19 +113,20 @@ def bind(
     None leaves what is current, an empty text clears it; another trace id clears span and sampled flag too. A context
     from `extract` may be given instead, or with keywords on top of it.
     """
-    base = current() if context is None else context
+    # OpenTelemetry's ids are not bound with others: they would stay when its span is over.
+    base = context if context is not None else current() if span_id or sampled is not None else bound()
     if trace_id is not None and trace_id != base.trace_id:
         base = TraceContext(base.correlation_id)
-    bound = TraceContext(
+    inner = TraceContext(
         base.correlation_id if correlation_id is None else correlation_id or None,
         base.trace_id if trace_id is None else trace_id or None,
         base.span_id if span_id is None else span_id or None,
         base.sampled if sampled is None else sampled,
         base.outer_otel_span,
     )
-    token = attach(bound)
+    token = attach(inner)
     try:
-        yield bound
+        yield inner
     finally:
         detach(token)
 

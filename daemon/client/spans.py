@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final
 
-from ingestd.client.context import TraceContext, attach, current
+from ingestd.client.context import TraceContext, attach, bound, current, restore
 from ingestd.client.delivery import DeliveryFuture, PublishError, QueueFull
 from ingestd.client.events import EventType, Level
 from ingestd.client.ids import new_span_id, new_trace_id
@@ -83,7 +83,7 @@ class Tracer:
             dict(labels or {}),
             dict(metadata or {}),
             self._monotonic_ns(),
-            outer,
+            bound(),
             outer.correlation_id,
         )
         # Before the context changes, as it raises InvalidEvent for labels that are none.
@@ -96,7 +96,7 @@ class Tracer:
         data = {"operation": span.operation, "duration_ms": self._duration_ms(span)}
         now_current = current()
         if now_current.span_id == span.span_id and now_current.trace_id == span.trace_id:
-            attach(span.outer)
+            restore(span.outer)
         metadata, level = span.metadata, Level.INFO
         if error is not None:
             message, error_type, _ = describe_error(error, None)
