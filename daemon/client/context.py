@@ -178,8 +178,8 @@ def inject(
 ) -> HeadersT:
     """Write the ids of the current context into headers, and return these.
 
-    headers: a mapping of text to text, as of an HTTP request, or a list of (text, bytes), as of a Kafka record. Those of
-    the same name are replaced. Empty ids write nothing; `traceparent` is written only when both ids have its form.
+    headers: a mapping of text to text, as of an HTTP request, or a list of (text, bytes), as of a Kafka record. Those
+    of the same name are replaced. Empty ids write nothing; `traceparent` is written only when both ids have its form.
     """
     context = current() if context is None else context
     found = dict(_texts(names, context))
@@ -216,9 +216,9 @@ AnyHeaders = (
 def extract(headers: AnyHeaders | None, names: HeaderNames = DEFAULT_HEADER_NAMES) -> TraceContext:
     """The ids in the headers of a request or a record; give it to `bind`. Names are read in any case.
 
-    headers: a mapping, or pairs with text or bytes, as HTTP frameworks, ASGI and confluent-kafka have them. `traceparent`
-    gives the sampled flag, and both ids where the configured headers have none; of two different traces that of the
-    configured header counts. What is no id is left out: this raises nothing.
+    headers: a mapping, or pairs with text or bytes, as HTTP frameworks, ASGI and confluent-kafka have them.
+    `traceparent` gives the sampled flag, and both ids where the configured headers have none; of two different traces
+    that of the configured header counts. What is no id is left out: this raises nothing.
     """
     pairs: Any = [] if headers is None else headers.items() if isinstance(headers, Mapping) else headers
     found: dict[str, str] = {}

@@ -1,9 +1,9 @@
 """One confluent-kafka producer a process. Bytes in; delivery reports out, to the callable that was given with each.
 
 Who serves the reports: whoever sends serves them every `SERVE_EVERY` events, and a thread does when nobody sends. For
-each report confluent-kafka takes the interpreter's lock and gives it back, so that a thread which serves beside one that
-computes waits 5 ms (sys.getswitchinterval) for each of them: 200 reports a second. Hence two rules: the thread keeps away
-while senders serve, and a sender waits for a thread that is serving.
+each report confluent-kafka takes the interpreter's lock and gives it back, so that a thread which serves beside one
+that computes waits 5 ms (sys.getswitchinterval) for each of them: 200 reports a second. Hence two rules: the thread
+keeps away while senders serve, and a sender waits for a thread that is serving.
 
 After a fork librdkafka's threads are in the parent only, and what a child gave it would lie there for ever, without an
 error. So a child forgets the producer that it inherited, and its first event makes a new one.

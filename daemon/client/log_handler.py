@@ -1,4 +1,4 @@
-"""The standard `logging`, to Kafka. Log records in, log events to a producer out. Never blocks, never grows, never loops."""
+"""The standard `logging`, to Kafka. Records in, events to a producer out. It never blocks, grows or loops."""
 
 import logging
 import os
@@ -47,14 +47,15 @@ class LogHandler(logging.Handler):
 
         logging.getLogger().addHandler(LogHandler(producer))
 
-    component: the logger's name when None. pending_max: how many of its events may wait for Kafka. What comes when as many
-    wait, or when the producer's queue is full, is dropped and counted in `dropped_count`, and a warning event tells the
-    number as soon as there is room. `emit` never waits for Kafka. What this library, librdkafka and confluent-kafka log of
-    themselves is ignored, and so is what is logged while a record is being published.
+    component: the logger's name when None. pending_max: how many of its events may wait for Kafka. What comes when as
+    many wait, or when the producer's queue is full, is dropped and counted in `dropped_count`, and a warning event
+    tells the number as soon as there is room. `emit` never waits for Kafka. What this library, librdkafka and
+    confluent-kafka log of themselves is ignored, and so is what is logged while a record is being published.
 
     The record's time, its message (or the formatter's text when one was set), and in metadata `logger`, `file`, `line`,
-    `function`, `thread`, `process` and what `extra=` gave; values that JSON can't hold as their repr(). An exception adds
-    data {"error_type"} and `metadata.stack_trace`. Correlation, trace and span id are those of the code that logs.
+    `function`, `thread`, `process` and what `extra=` gave; values that JSON can't hold as their repr(). An exception
+    adds data {"error_type"} and `metadata.stack_trace`. Correlation, trace and span id are those of the code that
+    logs.
     """
 
     def __init__(

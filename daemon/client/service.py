@@ -149,8 +149,8 @@ class EventStreamingService(_Base):
     def start_trace(self, operation: str, labels: Labels = None, metadata: Metadata = None) -> tuple[str, str]:
         """Begin a span: the first of a new trace, or a child of the current one. Ends with `end_trace`.
 
-        Returns (trace id, span id): 32 and 16 lower-case hex digits; a trace that came from elsewhere keeps its id as it
-        is. The running code is in the span from now on. Never waits for Kafka.
+        Returns (trace id, span id): 32 and 16 lower-case hex digits; a trace that came from elsewhere keeps its id as
+        it is. The running code is in the span from now on. Never waits for Kafka.
         """
         return self._start_trace(operation, labels, metadata)
 
@@ -248,7 +248,7 @@ class EventStreamingService(_Base):
 
 
 class AsyncEventStreamingService(_Base):
-    """EventStreamingService for asyncio: the same methods and arguments, to be awaited. redis: a `redis.asyncio.Redis`."""
+    """EventStreamingService for asyncio: the same methods, to be awaited. redis: a `redis.asyncio.Redis`."""
 
     def __init__(self, config: AnyConfig, redis: Any = None, **options: Unpack[ProducerOptions]) -> None:
         super().__init__(config, redis)

@@ -151,7 +151,8 @@ def test_sampling_decides_as_the_daemon_does(rate: float, seed: int, sent: list[
 def test_what_is_not_sampled_has_ids_all_the_same(sent: list[Event]):
     with EventStreamingService(config(0.0), librdkafka={"log_level": 0}) as service, service.trace("work") as span:
         assert len(span.trace_id) == 32 and current().sampled is False
-        made, sampled = service.producer.core.maker.make("log", "info", "a", "x", None, None, None)  # type: ignore[arg-type]
+        make = service.producer.core.maker.make
+        made, sampled = make("log", "info", "a", "x", None, None, None)  # type: ignore[arg-type]
         assert made.trace_id == span.trace_id and not sampled
     assert sent == []
 
