@@ -55,6 +55,12 @@ cdef struct send_t:
     uint8_t fault
     uint8_t state
 
+# What a record of an old topic was turned into before the batch was processed.
+cdef struct converted_t:
+    const char *data              # NULL: the message's own value stands
+    size_t size
+    uint8_t fault                 # not 0: it can't be turned, and is a dead letter
+
 # A run of records of one partition inside one batch: the unit that the ledger knows.
 cdef struct span_t:
     void *rkt
@@ -76,6 +82,7 @@ cdef struct batch_t:
     span_t *spans
     char *keys
     char *resp
+    converted_t *converted        # by record; NULL: the batch has none of an old topic
     Py_ssize_t record_count, record_capacity
     Py_ssize_t send_count, send_capacity
     Py_ssize_t span_count, span_capacity

@@ -13,7 +13,7 @@ cdef bint is_header_id(const char *value, size_t size) noexcept nogil
 cdef class Batch:
     cdef batch_t b
     cdef release_fn release_records      # set by who filled it; gives the messages back
-    cdef list references                 # keeps test records alive
+    cdef list references                 # keeps test records and converted values alive
     cdef list trims                      # indexes of the ZREMRANGEBYRANK replies
     cdef Py_ssize_t sends_told           # those before it were given by take_sent_counts
     cdef readonly Py_ssize_t events_max

@@ -122,6 +122,8 @@ class Batch:
     def trim_replies(self) -> list[int]: ...
     def record_of_reply(self, reply_index: int) -> int: ...
     def mark_dead(self, record_index: int) -> bool: ...
+    def records_of_span(self, span_index: int) -> list[tuple[int, bytes | None, int, int]]: ...
+    def convert(self, record_index: int, value: bytes | None, fault: int = 0) -> None: ...
 
 class ErrorCounts:
     """Error and fatal logs by service since the start."""
@@ -152,6 +154,9 @@ def process_batch(
 
 def rebuild_index(batch: Batch, table: RouteTable, cache: IndexCache, now_s: int) -> None:
     """Make the Redis bytes again, after `cache` was cleared."""
+
+def match_records(batch: Batch, table: RouteTable, now_s: int = 0) -> list[tuple[int, bool, str]]:
+    """By record: its fault, whether a rule matches it (any, without rules), and its correlation id."""
 
 def hash_key(key: bytes) -> int:
     """The cache's hash of an index key, as a test needs it to find two that share a slot."""

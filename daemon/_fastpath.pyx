@@ -4,7 +4,7 @@
 
 One C file, so that everything below is inlined into one loop. The parts, in the order in which they need each other:
 words, utf8, timestamp, memory, resp, index_cache, replies, scan, text_set, error_counts, event, rules, batch,
-process.
+process, match.
 """
 
 cimport cython
@@ -16,7 +16,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strlen
 
 from ingestd._abi cimport (
-    SEND_DEAD, SEND_HEADERS, SEND_WAITING, batch_t, message_t, record_t, send_t, span_t,
+    SEND_DEAD, SEND_HEADERS, SEND_WAITING, batch_t, converted_t, message_t, record_t, send_t, span_t,
 )
 
 from collections import deque
@@ -50,6 +50,7 @@ cdef enum:
     BAD_TIMESTAMP
     REJECTED_BY_KAFKA
     REJECTED_BY_REDIS
+    WRONG_SHAPE
 
 cdef enum:
     INDEX_TTL_MARGIN_S = 3600     # model.INDEX_TTL_MARGIN_S
@@ -68,6 +69,7 @@ include "_hot/event.pxi"
 include "_hot/rules.pxi"
 include "_hot/batch.pxi"
 include "_hot/process.pxi"
+include "_hot/match.pxi"
 
 
 cdef text_t as_text(bytes value):
@@ -90,6 +92,7 @@ VOCABULARY = {
         "NOT_JSON": NOT_JSON, "TOO_DEEP": TOO_DEEP, "WRONG_FIELD_TYPE": WRONG_FIELD_TYPE,
         "UNKNOWN_TYPE": UNKNOWN_TYPE, "UNKNOWN_LEVEL": UNKNOWN_LEVEL, "BAD_TIMESTAMP": BAD_TIMESTAMP,
         "REJECTED_BY_KAFKA": REJECTED_BY_KAFKA, "REJECTED_BY_REDIS": REJECTED_BY_REDIS,
+        "WRONG_SHAPE": WRONG_SHAPE,
     },
     "limits": {
         "TOPICS_PER_EVENT_MAX": TOPICS_PER_EVENT_MAX, "DEAD_LETTER_TOPIC_INDEX": DEAD_LETTER_TOPIC,

@@ -26,6 +26,7 @@ from ingestd.exposition import Exposition
 from ingestd.health import HealthReporter
 from ingestd.http import HttpServer
 from ingestd.ledger import Ledger
+from ingestd.legacy import Converter
 from ingestd.logs import Sparing
 from ingestd.metrics import Books, Counters
 from ingestd.model import FAULT_MESSAGES, FAULT_STAGES, Fault
@@ -105,6 +106,7 @@ class App:
             self.counters,
             time.time,
             self.log,
+            make_converter(config),
         )
         self.consumer = Consumer(
             kafka_options.consumer_options(config, self.client_id),
@@ -405,6 +407,12 @@ def limits_of(config: Config) -> Limits:
     """The engine's limits."""
     pipeline = config.pipeline
     return Limits(pipeline.batch_events_max, pipeline.in_flight_events_max, kafka_options.held_bytes_max(config))
+
+
+def make_converter(config: Config) -> Converter | None:
+    """For old topics, when some are read."""
+    topics, service_name = config.legacy_topics(), config.observability.event_streaming.service_name
+    return Converter(topics, service_name, config.pipeline.event_bytes_max) if topics else None
 
 
 def correlation_headers(config: Config) -> list[str]:

@@ -195,7 +195,13 @@ class Config(Section):
     def input_topics(self) -> list[str]:
         """Everything that is subscribed to: names, or regular expressions that begin with ^."""
         inputs = self.full_inputs()
-        return inputs + [topic for topic in self.kafka.index_only_topics if topic not in inputs]
+        return list(dict.fromkeys((*inputs, *self.kafka.index_only_topics, *self.legacy_topics())))
+
+    def legacy_topics(self) -> dict[str, str]:
+        """Old topics whose messages are turned into events: name -> its key in kafka.topics."""
+        topics = self.kafka.topics
+        named = {"raw_data": topics.raw_data, "processed_data": topics.processed_data}
+        return {topic: key for key, topic in named.items() if topic is not None}
 
 
 class StrictLoader(yaml.SafeLoader):

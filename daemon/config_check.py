@@ -147,6 +147,27 @@ def loop_error(looped: dict[str, str]) -> ConfigError:
     )
 
 
+def _input_path(config: Config, topic: str) -> str:
+    """The key path that makes a topic an input."""
+    key = config.legacy_topics().get(topic)
+    return "kafka.input_topics" if key is None else f"kafka.topics.{key}"
+
+
+def _legacy_topics(config: Config) -> Iterator[Problem]:
+    """An old topic is one of its own: its messages are no events."""
+    topics = config.kafka.topics
+    named = config.kafka.input_topics
+    events = (topics.observability_events,) if named is None else named
+    for topic, key in config.legacy_topics().items():
+        path = f"kafka.topics.{key}"
+        if topic.startswith("^"):
+            yield Problem(path, f"{topic!r} is a regular expression", "name one topic")
+        if topic in (*events, *config.kafka.index_only_topics):
+            yield Problem(path, f"{topic!r} is an input of events too", "name it in one of them")
+    if topics.raw_data is not None and topics.raw_data == topics.processed_data:
+        yield Problem("kafka.topics.processed_data", "is kafka.topics.raw_data too", "their messages differ")
+
+
 def _topics(config: Config) -> Iterator[Problem]:
     written = outputs(config)
     keys = ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")
@@ -155,7 +176,9 @@ def _topics(config: Config) -> Iterator[Problem]:
         if names.count(name) > 1 and written[name] != f"kafka.topics.{key}":
             yield Problem(f"kafka.topics.{key}", f"{name!r} is {written[name]} as well", "give each type its own topic")
     index_only = set(config.kafka.index_only_topics)
+    yield from _legacy_topics(config)
     for topic in config.input_topics():
+        path = _input_path(config, topic)
         if topic.startswith("^"):
             if topic in index_only:
                 yield Problem("kafka.index_only_topics", f"{topic!r} is no name", "write the names of the topics")
@@ -163,18 +186,18 @@ def _topics(config: Config) -> Iterator[Problem]:
                 pattern = TopicPattern(topic)
             except ValueError as error:
                 mend = "librdkafka takes POSIX extended expressions"
-                yield Problem("kafka.input_topics", f"{topic!r} is no regular expression: {error}", mend)
+                yield Problem(path, f"{topic!r} is no regular expression: {error}", mend)
                 continue
             looped = [name for name in written if pattern.matches(name)]
         else:
             if not TOPIC_NAME.fullmatch(topic):
-                yield Problem("kafka.input_topics", f"{topic!r} is no topic name")
+                yield Problem(path, f"{topic!r} is no topic name")
             # What is only indexed is not produced again, so a typed topic may be read so; dead letters never.
             allowed = topic in index_only and topic != config.kafka.topics.dead_letter
             looped = [topic] if topic in written and not allowed else []
         for name in looped:
             yield Problem(
-                "kafka.input_topics",
+                path,
                 f"{topic!r} reads {name!r}, which is an output ({written[name]})",
                 "events would go round for ever; to index it only, name it in kafka.index_only_topics",
             )
@@ -268,9 +291,6 @@ def _pipeline(config: Config) -> Iterator[Problem]:
 def _not_built(config: Config) -> Iterator[Problem]:
     if config.pipeline.dead_letter.on_flood == "pause":
         yield Problem("pipeline.dead_letter.on_flood", "pause is not built yet", "use warn")
-    for key in ("raw_data", "processed_data"):
-        if getattr(config.kafka.topics, key) is not None:
-            yield Problem(f"kafka.topics.{key}", "reading the old topics is not built yet", "write null")
 
 
 def _match(match: MatchConfig, path: str) -> Iterator[Problem]:

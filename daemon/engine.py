@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from ingestd._fastpath import Batch, ErrorCounts, IndexCache, RouteTable, process_batch
 from ingestd.ledger import Key, Ledger, LedgerSpan
+from ingestd.legacy import Converter
 from ingestd.metrics import Books, Counters
 from ingestd.model import Fault
 from ingestd.phases import COMMIT, POLL, PROCESS
@@ -74,8 +75,10 @@ class Engine:
         counters: Counters,
         wall_s: Callable[[], float],
         log: logging.Logger,
+        convert: Converter | None = None,
     ) -> None:
         self.limits = limits
+        self._convert = convert  # of old topics; None: there are none
         self.table = table
         self._cache = cache
         self._ledger = ledger
@@ -166,6 +169,8 @@ class Engine:
         self._next_batch_id += 1
         self._phases.enter(PROCESS)
         self._open_spans(batch)
+        if self._convert is not None:
+            self._convert(batch, self._source.topic)
         process_batch(batch, self.table, self._cache, int(self._wall_s()), self.errors)
         if self.look is not None:
             self.look(batch)

@@ -79,6 +79,7 @@ class Fault(IntEnum):
     BAD_TIMESTAMP = 9
     REJECTED_BY_KAFKA = 10
     REJECTED_BY_REDIS = 11
+    WRONG_SHAPE = 12
 
 
 FAULT_MESSAGES: Final = {
@@ -93,6 +94,7 @@ FAULT_MESSAGES: Final = {
     Fault.BAD_TIMESTAMP: "timestamp is not RFC 3339",
     Fault.REJECTED_BY_KAFKA: "Kafka refused the record for good",
     Fault.REJECTED_BY_REDIS: "Redis refused a command of the event for good",
+    Fault.WRONG_SHAPE: "the message of an old topic has not the shape that the topic's messages have",
 }
 
 # The stage at which each fault is found: the dead letter's `__ingestd.errors.stage`.

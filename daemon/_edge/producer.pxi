@@ -227,6 +227,9 @@ cdef int produce(Producer producer, batch_t *b, send_t *send) except? -1:
                 arguments[4].u.memory.data, arguments[4].u.memory.size = NULL, 0
         headers = dead_letter_headers(producer, b, send)
     else:
+        if b.converted != NULL and b.converted[send.record_index].data != NULL:
+            arguments[1].u.memory.data = <void *>b.converted[send.record_index].data
+            arguments[1].u.memory.size = b.converted[send.record_index].size
         arguments[4].u.memory.size = send.key_bytes
         arguments[4].u.memory.data = b.keys + send.key_offset if send.key_bytes else NULL
         if send.flags & SEND_HEADERS:

@@ -55,6 +55,7 @@ cdef class Batch:
         PyMem_RawFree(self.b.spans)
         PyMem_RawFree(self.b.keys)
         PyMem_RawFree(self.b.resp)
+        free(self.b.converted)
 
     def release(self):
         """Give the records back and make the batch empty. Nothing may be pending on it."""
@@ -74,6 +75,9 @@ cdef class Batch:
         b.key_used = b.resp_used = b.reply_count = b.payload_bytes = 0
         b.sends_pending = b.sends_failed = b.sends_next = 0
         self.sends_told = 0
+        if b.converted != NULL:
+            free(b.converted)
+            b.converted = NULL
         if self.references:
             self.references = []
         if self.trims:
@@ -248,6 +252,36 @@ cdef class Batch:
             else:
                 low = middle + 1
         return low
+
+    def records_of_span(self, Py_ssize_t span_index):
+        """[(record_index, value or None, offset, timestamp_ms)], the values copied."""
+        cdef batch_t *b = &self.b
+        cdef Py_ssize_t i
+        result = []
+        for i in range(b.record_count):
+            message = b.records[i].message
+            if <Py_ssize_t>b.records[i].span_index == span_index:
+                value = (<char *>message.payload)[:message.len] if message.payload != NULL else None
+                result.append((i, value, message.offset, b.records[i].timestamp_ms))
+        return result
+
+    def convert(self, Py_ssize_t record_index, bytes value, int fault=FAULT_NONE):
+        """Before `process_batch`: the event that this record stands for, or why it can't be one.
+
+        The bytes are kept until `release`, and never move. The record's own go to the dead letters all the same.
+        """
+        cdef batch_t *b = &self.b
+        if not 0 <= record_index < b.record_count:
+            raise IndexError(f"record {record_index} of {b.record_count}")
+        if b.converted == NULL:
+            b.converted = <converted_t *>calloc(b.record_capacity, sizeof(converted_t))
+            if b.converted == NULL:
+                raise MemoryError()
+        b.converted[record_index].fault = <uint8_t>fault
+        if value is not None:
+            self.references.append(value)
+            b.converted[record_index].data, b.converted[record_index].size = value, len(value)
+            b.payload_bytes += len(value)
 
     def mark_dead(self, Py_ssize_t record_index):
         """A sink refused this record for good: it counts as dead-lettered. False when it was counted before."""

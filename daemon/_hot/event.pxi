@@ -65,6 +65,7 @@ cdef enum:
 
 # What is known of one event while it is in hand. Texts point into the record, or into the Struct's strings.
 ctypedef struct event_t:
+    text_t value                  # its bytes: the record's own, or what they were converted into
     PyObject *decoded             # owned until the event is done; NULL: the scanner has read it
     found_t found
     int type
@@ -149,13 +150,12 @@ def texts_of(raw):
         return {key: msgspec.json.decode(value) for key, value in raw.items() if bytes(value).startswith(b'"')}
 
 
-cdef int decode_event(const record_t *record, RouteTable table, event_t *event) except? 0:
+cdef int decode_event(RouteTable table, event_t *event) except? 0:
     """What the scanner did not take, by msgspec: reads it, or says what is wrong. `event.decoded` is the caller's."""
     cdef RecordView view = table.view
     cdef PyObject *decoded
     cdef int fault, i
-    view.data = <char *>record.message.payload
-    view.size = <Py_ssize_t>record.message.len
+    view.data, view.size = <char *>event.value.data, event.value.size
     decoded = PyObject_CallOneArg(table.decode, <PyObject *>view)
     if decoded == NULL:
         fault = decode_fault()
@@ -189,10 +189,9 @@ cdef text_t carried(PyObject *value, RouteTable table, bint is_labels) noexcept:
 
 
 cdef int read_event(const record_t *record, RouteTable table, event_t *event) except? 0:
-    """Checks and reads one record; gives the fault of a bad one. `event.decoded` is the caller's in any case."""
-    cdef message_t *message = record.message
-    cdef const char *value = <const char *>message.payload
-    cdef Py_ssize_t size = <Py_ssize_t>message.len
+    """Checks and reads `event.value`; gives the fault of a bad one. `event.decoded` is the caller's in any case."""
+    cdef const char *value = event.value.data
+    cdef Py_ssize_t size = event.value.size
     cdef bint is_ascii = False, is_plain
     cdef int fault
     event.decoded = NULL
@@ -206,7 +205,7 @@ cdef int read_event(const record_t *record, RouteTable table, event_t *event) ex
     if not (is_plain and is_ascii) and not is_utf8(<const uint8_t *>value, <const uint8_t *>value + size):
         return INVALID_UTF8
     if not is_plain:
-        fault = decode_event(record, table, event)
+        fault = decode_event(table, event)
         if fault != FAULT_NONE:
             return fault
     return judge_event(record, table, event)

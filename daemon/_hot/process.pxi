@@ -151,8 +151,8 @@ cdef int index_event(
     cdef key_t index
     cdef text_t none
     cdef char *at
-    cdef const char *value = <const char *>record.message.payload
-    cdef Py_ssize_t size = <Py_ssize_t>record.message.len
+    cdef const char *value = event.value.data
+    cdef Py_ssize_t size = event.value.size
     none.data, none.size = b"", 0
     choose_keys(table, event, &keys)
     # Two SETs with the value, and for each of two indexes one ZADD (two members), two EXPIREs and one trim:
@@ -190,6 +190,18 @@ cdef int resolve_event(
     return apply_rules(table, event, route)
 
 
+cdef inline int take_value(const batch_t *b, Py_ssize_t record_index, event_t *event) noexcept nogil:
+    """Fills `event.value`; gives the fault of a record that could not be converted."""
+    cdef const message_t *message = b.records[record_index].message
+    event.value.data, event.value.size = <const char *>message.payload, <Py_ssize_t>message.len
+    if b.converted == NULL:
+        return FAULT_NONE
+    if b.converted[record_index].data != NULL:
+        event.value.data = b.converted[record_index].data
+        event.value.size = <Py_ssize_t>b.converted[record_index].size
+    return b.converted[record_index].fault
+
+
 cdef int process_record(
     Batch batch, RouteTable table, IndexCache cache, Py_ssize_t record_index, event_t *event, bint index_alone,
     ErrorCounts errors,
@@ -199,7 +211,9 @@ cdef int process_record(
     cdef record_t *record = &b.records[record_index]
     cdef span_t *span = &b.spans[record.span_index]
     cdef route_t route
-    cdef int fault = read_event(record, table, event)
+    cdef int fault = take_value(b, record_index, event)
+    if fault == FAULT_NONE:
+        fault = read_event(record, table, event)
     if fault != FAULT_NONE:
         record.taps = table.dead_taps
         return 0 if index_alone else bury(b, record_index, fault)

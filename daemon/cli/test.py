@@ -19,6 +19,7 @@ from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
 from ingestd.cli import config_option
 from ingestd.config import Config, RuleConfig, load
 from ingestd.errors import ConfigError
+from ingestd.legacy import Converter
 from ingestd.model import FAULT_MESSAGES, Action, Fault, Verdict
 from ingestd.rules import compile_rules, table_arguments
 
@@ -73,6 +74,8 @@ class Tester:
         self.topic = topic
         self.index_only = topic in config.kafka.index_only_topics
         self.rules = config.rules
+        service = config.observability.event_streaming.service_name
+        self.convert = Converter(config.legacy_topics(), service, config.pipeline.event_bytes_max)
         settings = table_arguments(config)
         compiled, self.topics = compile_rules(config.rules, config.kafka.topics)
         self.table = RouteTable(compiled, **settings)
@@ -88,6 +91,7 @@ class Tester:
     def process(self, table: RouteTable, payload: bytes, offset: int, now_s: float) -> Batch:
         self.cache.clear()
         self.batch.load([(payload, int(now_s * 1000), self.topic, 0, 0, offset, None, self.index_only)])
+        self.convert(self.batch, lambda slot: self.topic)
         process_batch(self.batch, table, self.cache, int(now_s))
         return self.batch
 

@@ -182,6 +182,8 @@ def check_inputs(config: Config, metadata: ClusterMetadata, findings: Findings) 
     inputs = config.input_topics()
     for topic in inputs:
         path = "kafka.topics.observability_events" if config.kafka.input_topics is None else "kafka.input_topics"
+        if topic in config.legacy_topics():
+            path = f"kafka.topics.{config.legacy_topics()[topic]}"
         if topic in config.kafka.index_only_topics:
             path = "kafka.index_only_topics"
         if topic.startswith("^"):

@@ -141,6 +141,22 @@ def process_batch(
     return result
 
 
+def match_records(
+    records: Sequence[Record], table: Table, now_s: int, correlation_headers: Sequence[str] = ()
+) -> list[tuple[int, bool, str]]:
+    """By record: its fault, whether a rule matches it, its correlation id. Without rules everything matches."""
+    result = []
+    for record in records:
+        try:
+            event = resolve(record, read(record[0], table.event_bytes_max), now_s, correlation_headers)
+        except Bad as bad:
+            result.append((bad.args[0], False, ""))
+        else:
+            matched = not table.rules or any(matches(rule, event) for rule in table.rules)
+            result.append((Fault.NONE, matched, event.correlation))
+    return result
+
+
 # 1. Checks
 
 

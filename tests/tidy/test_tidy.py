@@ -39,6 +39,7 @@ LEVELS = {
     "taps": 3,
     "rules": 2,
     "reload": 2,
+    "legacy": 3,
     "health": 2,
     "exposition": 2,
     "_librdkafka": 3,

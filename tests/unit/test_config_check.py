@@ -336,3 +336,24 @@ def test_two_rules_of_one_name_are_refused_and_the_second_is_pointed_at() -> Non
 
 def test_a_rule_without_a_name_is_refused() -> None:
     assert paths_of("rules: [{name: '', action: keep}]") == ["rules[0].name"]
+
+
+# Old topics.
+
+
+def old_topics(raw: str, processed: str = "null", rest: str = "") -> list[str]:
+    return paths_of(f"kafka: {{topics: {{raw_data: '{raw}', processed_data: {processed}}}{rest}}}")
+
+
+def test_old_topics_may_be_read_beside_the_new_one_and_alone() -> None:
+    assert old_topics("crypto.raw", "crypto.processed") == []
+    assert old_topics("crypto.raw", rest=", input_topics: []") == []
+
+
+@pytest.mark.parametrize("topic", ["observability.events", "observability.logs", "^crypto.*", "a b"])
+def test_an_old_topic_is_one_of_its_own(topic: str) -> None:
+    assert set(old_topics(topic)) == {"kafka.topics.raw_data"}
+
+
+def test_two_kinds_of_old_messages_need_two_topics() -> None:
+    assert old_topics("crypto", "crypto") == ["kafka.topics.processed_data"]
