@@ -23,6 +23,8 @@ VERBS = {
     "lag": "Show how far this group is behind, also when no daemon runs.",
     "events": "Show what is stored: an event, a correlation, a trace.",
     "demo": "Run everything here, on a mock Kafka and a private Redis.",
+    "migrate-config": "Turn a config of the old pipeline into a new one.",
+    "compare": "Count and hash old topics against new ones.",
 }
 
 

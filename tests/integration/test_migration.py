@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -149,4 +151,33 @@ def test_old_and_new_topics_run_at_once_each_with_its_own_books_across_a_kill(
     client = redis_node.client()
     assert sum(client.exists(f"events:log:{ident}") for ident in list(by_id) if "raw" in ident) == counts[names[RAW]]
     doubled = len(logs) + len(alerts) - len(by_id)
+    code, found = compare(daemon.config_path, "--since", "10m", "--until", "0s")
+    assert code == 0 and [pair["old"]["count"] for pair in found["pairs"]] == [
+        counts[names[RAW]],
+        counts[names[PROCESSED]],
+    ]
+    assert all(pair["equal"] and pair["new"] | {"topic": ""} == pair["old"] | {"topic": ""} for pair in found["pairs"])
+    # One that the daemon, which has stopped, did not see.
+    producer.produce(names[RAW], raw(1), partition=0, key="S1")
+    assert producer.flush(30) == 0
+    code, found = compare(daemon.config_path, "--since", "10m", "--until", "0s")
+    pair = found["pairs"][0]
+    assert code == 1 and pair["missing"] == [f"{names[RAW]}-0-{kafka.ends(names[RAW])[0] - 1}"]
+    assert pair["different_keys"] == ["S1"] and pair["missing_count"] == 1 and found["pairs"][1]["equal"]
+    code, found = compare(
+        daemon.config_path, "--since", "10m", "--until", "0s", "--pair", f"{names[LOGS]}={names[LOGS]}"
+    )
+    assert code == 0 and found["pairs"][0]["new"]["count"] == len(logs)
     print(f"{len(by_id):,} events of old and new topics, one kill, {doubled} doubled, none missing")
+
+
+def compare(path, *words: str) -> tuple[int, dict]:
+    done = subprocess.run(
+        [sys.executable, "-m", "ingestd", "compare", "-c", str(path), "--json", *words],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, json.loads(done.stdout)

@@ -9,7 +9,7 @@ from ingestd._fastpath import Batch, IndexCache, process_batch
 from ingestd.config import Config, parse
 from ingestd.legacy import PROCESSED, RAW, Converter, NoEvent, convert, time_text
 from ingestd.model import DEAD_LETTER_TOPIC_INDEX, EventType, Fault, Verdict
-from tests.support.fastpath import NOW_S, TIMESTAMP_MS, record, table
+from tests.support.fastpath import NOW_S, TIMESTAMP_MS, table
 
 RAW_MESSAGE = {
     "symbol": "BTCUSDT",
