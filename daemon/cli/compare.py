@@ -348,8 +348,8 @@ def command(config_path: str | None, named: tuple[str, ...], since: int, until: 
     """Count and hash old topics against new ones, for a window of time.
 
     Without --pair: the old topics of the config against the events made of them; every message must be there, with the
-    same bytes, or be a dead letter. With --pair OLD=NEW: these; where OLD is no old topic of the config, two topics that
-    are to have the same values. Exit 1 when something differs.
+    same bytes, or be a dead letter. With --pair OLD=NEW: these; where OLD is no old topic of the config, two topics
+    that are to have the same values. Exit 1 when something differs.
     """
     if since >= until:
         raise click.UsageError("--since is not before --until")

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from ingestd._librdkafka import MockCluster
 from ingestd.client import legacy
@@ -131,7 +132,7 @@ def test_a_handler_that_fails_is_called_again_and_then_the_event_is_a_dead_lette
 def test_a_bad_event_is_a_dead_letter_and_stops_nothing(world: World):
     bad = [b"\xff", b"no json", b'{"type":"log"}', b'{"type":"log","level":"info","data":1e999}']
     world.publish([event("a"), *bad, event("b")])
-    with world.consumer(idle_stop_s=1) as first:
+    with world.consumer(idle_stop_s=0.5) as first:
         assert [found.id for found in first] == ["a", "b"]
     letters = world.letters(len(bad))
     assert [letter.value() for letter in letters] == bad
@@ -298,6 +299,35 @@ def test_kills_lose_nothing_and_ctrl_c_ends_cleanly(world: World, tmp_path: Path
     assert set(lines) == {f"e{number}" for number in range(3000)}
     print(f"3000 events, 2 kills, {len(lines) - 3000} handled twice")
     assert world.rest() == []
+
+
+def test_a_second_member_takes_its_share_and_nothing_is_lost(world: World):
+    world.cluster.create_topic(world.topic, 4)
+    producer = Producer({"bootstrap.servers": world.cluster.bootstraps, "log_level": 0})
+    for number in range(2000):
+        producer.produce(world.topic, event(f"e{number}"), partition=number % 4)
+    assert producer.flush(20) == 0
+    shares: list[list[str]] = [[], []]
+    members = [world.consumer() for _ in shares]
+
+    def run(index: int) -> None:
+        def handle(found: Event) -> None:
+            time.sleep(0.001)
+            shares[index].append(found.id)
+
+        members[index].consume_events(handle)
+        members[index].close()
+
+    with ThreadPoolExecutor(2) as pool:
+        ended = [pool.submit(run, 0)]
+        wait_until(lambda: len(shares[0]) > 100, "the first is at work", 20)
+        ended.append(pool.submit(run, 1))
+        wait_until(lambda: len({*shares[0], *shares[1]}) == 2000, "all were handled", 30)
+        for member in members:
+            member.stop()
+        for each in ended:
+            each.result(20)
+    assert shares[0] and shares[1]
 
 
 def test_the_old_interface_carries_any_json(world: World):
