@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 # For type checkers and editors: the same names as in _MODULES, which a test holds to be so.
 if TYPE_CHECKING:
+    from ingestd.client.async_consumer import AsyncConsumer as AsyncConsumer
     from ingestd.client.async_producer import AsyncProducer as AsyncProducer
+    from ingestd.client.consumer import Consumer as Consumer
     from ingestd.client.context import HeaderNames as HeaderNames
     from ingestd.client.context import TraceContext as TraceContext
     from ingestd.client.context import attach as attach
@@ -28,13 +30,16 @@ if TYPE_CHECKING:
     from ingestd.client.events import EventType as EventType
     from ingestd.client.events import InvalidEvent as InvalidEvent
     from ingestd.client.events import Level as Level
+    from ingestd.client.filters import EventFilter as EventFilter
     from ingestd.client.log_handler import LogHandler as LogHandler
     from ingestd.client.producer import Producer as Producer
     from ingestd.client.service import AsyncEventStreamingService as AsyncEventStreamingService
     from ingestd.client.service import EventStreamingService as EventStreamingService
+    from ingestd.client.store import AsyncEventStore as AsyncEventStore
+    from ingestd.client.store import EventStore as EventStore
 
 _MODULES = {
-    "AsyncConsumer": "consumer",
+    "AsyncConsumer": "async_consumer",
     "AsyncEventStore": "store",
     "AsyncEventStreamingService": "service",
     "AsyncProducer": "async_producer",
