@@ -47,14 +47,14 @@ class _Entry:
 class _Partition:
     """One assigned partition: its open and finished spans, oldest first."""
 
-    __slots__ = ("entries", "generation", "leader_epoch", "next_offset", "opened_offset", "taken_offset", "unfinished")
+    __slots__ = ("entries", "floor_offset", "generation", "leader_epoch", "next_offset", "taken_offset", "unfinished")
 
     def __init__(self, generation: int, next_offset: int | None) -> None:
         self.generation = generation
         self.entries: deque[_Entry] = deque()
         self.next_offset = -1 if next_offset is None else next_offset
         self.taken_offset = self.next_offset  # what take_storable gave last
-        self.opened_offset = self.next_offset  # behind the last span that was opened
+        self.floor_offset = self.next_offset  # the start, or where `advance` moved it: no record comes from before
         self.leader_epoch = -1
         self.unfinished = 0
 
@@ -92,11 +92,11 @@ class Ledger:
                 entries.append(_Entry(span, -1))
                 strays.append(span)
                 continue
-            assert span.first_offset >= state.opened_offset, f"{span} opened behind {state.opened_offset}"
+            # Offsets before it are stored, and nobody waited for their records.
+            assert span.first_offset >= state.floor_offset, f"{span} opened behind {state.floor_offset}"
             entry = _Entry(span, state.generation)
             entries.append(entry)
             state.entries.append(entry)
-            state.opened_offset = span.last_offset + 1
             state.unfinished += span.received_count
         self._batches[batch_id] = entries
         return strays
@@ -117,16 +117,19 @@ class Ledger:
             entries = state.entries
             while entries and entries[0].finished:
                 done = entries.popleft().span
-                state.next_offset = done.last_offset + 1
-                state.leader_epoch = done.leader_epoch
-                self._changed.add(key)
+                # Records may come twice in a generation: librdkafka pauses a partition for a rebalance by a position
+                # that a take at the same moment has not moved yet. The second time never moves the offset back.
+                if done.last_offset >= state.next_offset:
+                    state.next_offset = done.last_offset + 1
+                    state.leader_epoch = done.leader_epoch
+                    self._changed.add(key)
         return live
 
     def advance(self, topic: str, partition: int, position: int) -> None:
         """The source stands at `position` and nothing is open: markers and compacted records lie behind it."""
         state = self._partitions.get((topic, partition))
         if state is not None and not state.entries and position > state.next_offset:
-            state.next_offset = state.opened_offset = position
+            state.next_offset = state.floor_offset = position
             self._changed.add((topic, partition))
 
     def take_storable(self) -> list[Storable]:

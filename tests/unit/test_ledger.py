@@ -1,5 +1,7 @@
 """The ledger, case by case."""
 
+import pytest
+
 from ingestd.ledger import Ledger, LedgerSpan
 
 
@@ -88,3 +90,30 @@ def test_how_far_behind_is_the_time_of_the_oldest_open_record():
     assert ledger.first_unfinished_ms("in", 0) == 1000
     ledger.finish(1)
     assert ledger.first_unfinished_ms("in", 0) == 1010
+
+
+def test_records_that_come_again_in_one_generation_never_move_the_offset_back():
+    ledger = Ledger()
+    ledger.assign("in", 0, 0)
+    ledger.open(1, [span(0, 9)])
+    ledger.open(2, [span(10, 19)])
+    ledger.open(3, [span(10, 14)])  # once more
+    ledger.finish(1)
+    ledger.finish(2)
+    assert offsets(ledger) == {0: 20}
+    assert ledger.unfinished() == 5
+    ledger.finish(3)
+    assert offsets(ledger) == {} and ledger.next_offset("in", 0) == 20
+    ledger.open(4, [span(15, 29)])
+    ledger.finish(4)
+    assert offsets(ledger) == {0: 30}
+
+
+def test_a_record_from_before_the_start_or_an_idle_position_is_a_fault():
+    ledger = Ledger()
+    ledger.assign("in", 0, 5)
+    with pytest.raises(AssertionError, match="opened behind 5"):
+        ledger.open(1, [span(4, 9)])
+    ledger.advance("in", 0, 12)
+    with pytest.raises(AssertionError, match="opened behind 12"):
+        ledger.open(2, [span(11, 19)])
