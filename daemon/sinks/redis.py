@@ -122,6 +122,7 @@ class RedisSink:
         self._sent: deque[_Sent] = deque()
         self._link: _Link | None = None  # the connection that takes batches
         self._written_replies = 0  # replies that it will have given when all is answered
+        self._handed_bytes = 0  # to the transport
         self._progress_s = 0.0
         self._lost = asyncio.Event()
         self._lost_reason = ""
@@ -167,7 +168,9 @@ class RedisSink:
         for reply_index in batch.trim_replies():
             link.reader.want(start + reply_index)
         # The view stays good: a batch is released only after its replies, which come after its bytes went out.
-        link.transport.write(batch.resp_view())
+        view = batch.resp_view()
+        link.transport.write(view)
+        self._handed_bytes += len(view)
         self._written_replies = start + batch.reply_count
         if self._config.wait_replicas:
             link.reader.want(self._written_replies)
@@ -343,12 +346,20 @@ class RedisSink:
             self._log.info("redis connected again", extra={"address": str(endpoint)})
 
     async def _watch(self) -> None:
-        """Replies that stop coming are a connection that is lost."""
+        """Replies that stop coming are a connection that is lost. While bytes go out it is not: a large event takes its
+        time, and would come to its reply on no connection."""
         limit_s = self._config.reply_timeout_ms / 1000
+        written_bytes = 0
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
-            if self._sent and self._link is not None and self._loop.time() - self._progress_s > limit_s:
-                self.fail(self._link, f"no reply for redis.reply_timeout_ms ({self._config.reply_timeout_ms})")
+            link = self._link
+            if link is None or link.transport is None or not self._sent:
+                continue
+            before_bytes, written_bytes = written_bytes, self._handed_bytes - link.transport.get_write_buffer_size()
+            if written_bytes != before_bytes:
+                self._progress_s = self._loop.time()
+            elif self._loop.time() - self._progress_s > limit_s:
+                self.fail(link, f"no reply for redis.reply_timeout_ms ({self._config.reply_timeout_ms})")
 
     def close(self) -> None:
         """End the connection. What is unfinished stays so: its offsets are not stored."""

@@ -54,10 +54,10 @@ class Bench:
         link.reader.feed(replies)
         self.sink.on_replies(link)
 
-    def batch(self, first: int, count: int = 3) -> Batch:
+    def batch(self, first: int, count: int = 3, **more: object) -> Batch:
         rows = []
         for number in range(first, first + count):
-            event = {"id": f"e{number}", "type": "log", "level": "info", "correlation_id": "c", "trace_id": "t"}
+            event = {"id": f"e{number}", "type": "log", "level": "info", "correlation_id": "c", "trace_id": "t", **more}
             rows.append((json.dumps(event).encode(), 1_700_000_000_000 + number, "in", 0, 0, number, None, False))
         batch = Batch(count)
         batch.load(rows)
@@ -189,6 +189,20 @@ def test_replies_that_stop_coming_are_a_lost_connection(redis_node: RedisNode):
         await until(lambda: len(bench.done) == 1, "it is done")
         bench.sink.close()
         keeper.cancel()
+
+    run(work())
+
+
+def test_a_large_event_on_a_slow_line_is_no_silence(redis_node: RedisNode):
+    async def work() -> None:
+        async with CuttingProxy(redis_node.port) as proxy:
+            url = f"redis://127.0.0.1:{proxy.port}/0"
+            async with connected(url, reply_timeout_ms=1000) as bench:
+                bench.table = RouteTable((), **(table_arguments(Config()) | {"event_bytes_max": 1 << 25}))
+                proxy.up_pause_s = 0.008  # 8 MB/s at most: the first reply comes after two seconds at least
+                bench.sink.submit(bench.batch(0, 1, message="m" * 20_000_000))
+                await until(lambda: bench.done, "it is done")
+                assert bench.counters.value("ingestd_errors_total", "index", "connection") == 0
 
     run(work())
 

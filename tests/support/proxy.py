@@ -5,7 +5,9 @@ from contextlib import suppress
 
 
 class CuttingProxy:
-    """Cuts a connection when `cut_after_bytes` went up, or `cut_after_reply_bytes` came down, counted from `arm`."""
+    """Cuts a connection when `cut_after_bytes` went up, or `cut_after_reply_bytes` came down, counted from `arm`.
+
+    up_pause_s: the rest after every 64 KiB that go up, for a slow line."""
 
     def __init__(self, port: int) -> None:
         self._target_port = port
@@ -14,6 +16,7 @@ class CuttingProxy:
         self._down_left: int | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self.cuts = 0
+        self.up_pause_s = 0.0
 
     async def __aenter__(self) -> "CuttingProxy":
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -68,3 +71,5 @@ class CuttingProxy:
             else:
                 writer.write(data)
             await writer.drain()
+            if limit == "_up_left" and self.up_pause_s:
+                await asyncio.sleep(self.up_pause_s)
