@@ -82,8 +82,8 @@ class Overview:
             reasons.append("redis is not connected")
         if not rooms.kafka.connected:
             silent_s = rooms.kafka.silent_s
-            since = f"for {silent_s:.0f} s" if silent_s >= SILENCE_MAX_S else "since it was last reached"
-            reasons.append(f"kafka has acknowledged nothing {since}")
+            silent = f"kafka has acknowledged nothing for {silent_s:.0f} s"
+            reasons.append(silent if silent_s >= SILENCE_MAX_S else "kafka does not answer")
         return reasons
 
     def figures(self) -> dict[str, list[Sample]]:
