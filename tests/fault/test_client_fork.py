@@ -19,7 +19,16 @@ def test_prefork_workers_publish_with_the_producer_that_the_master_made():
     cluster = mock_cluster(4)
     try:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "tests.support.prefork", cluster.bootstraps, str(WORKERS), str(EVENTS)],
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "tests.support.prefork",
+                cluster.bootstraps,
+                str(WORKERS),
+                str(EVENTS),
+            ],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -35,7 +44,9 @@ def test_prefork_workers_publish_with_the_producer_that_the_master_made():
         ids = [ident for worker in workers for ident in worker["ids"]] + master
         assert len(ids) == len(set(ids)) == WORKERS * EVENTS + len(master)
         # Besides: the first of the master, and of each worker a log line and the event that nobody waited for.
-        found = [Event.from_json(m.value()) for m in read_all(cluster, "observability.events", len(ids) + 1 + 2 * WORKERS)]
+        found = [
+            Event.from_json(m.value()) for m in read_all(cluster, "observability.events", len(ids) + 1 + 2 * WORKERS)
+        ]
         assert len(found) == len({event.id for event in found}) == len(ids) + 1 + 2 * WORKERS
         assert {event.id for event in found} >= set(ids)
         assert sum(event.message == "last" for event in found) == WORKERS
