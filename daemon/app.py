@@ -8,8 +8,10 @@ import os
 import random
 import signal
 import socket
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +22,7 @@ from ingestd import __version__, allocator, config_check, control, kafka_options
 from ingestd._fastpath import Batch, IndexCache, RouteTable
 from ingestd._librdkafka import Consumer, Handle, KafkaNotice, Producer
 from ingestd.config import Config, control_path
-from ingestd.engine import Engine, Limits
+from ingestd.engine import SAMPLE_INTERVAL_S, Engine, Limits
 from ingestd.errors import ConfigError, KafkaFailure, Problem
 from ingestd.exposition import Exposition
 from ingestd.health import HealthReporter
@@ -31,6 +33,14 @@ from ingestd.logs import Sparing
 from ingestd.metrics import Books, Counters
 from ingestd.model import FAULT_MESSAGES, FAULT_STAGES, Fault
 from ingestd.notify import Notifier
+from ingestd.occurrences import (
+    CLIENT_ERROR,
+    RELOAD_REFUSED,
+    RELOADED,
+    RELOADED_PARTLY,
+    SHUT_OUT,
+    Occurrences,
+)
 from ingestd.phases import Phases
 from ingestd.probes import Probes
 from ingestd.service import Service
@@ -45,7 +55,6 @@ from ingestd.threads import Threads
 LEAVE_TIMEOUT_S = 5.0
 DESTROY_TIMEOUT_S = 8.0
 BOOKS_INTERVAL_S = 1.0
-SAMPLE_INTERVAL_S = 0.1
 
 
 def fault_texts() -> list[tuple[str, str, str]]:
@@ -94,6 +103,7 @@ class App:
         config, random_source = self.config, random.Random()
         self.ledger, self.books = Ledger(), Books()
         self.counters = Counters(Phases(time.monotonic_ns, time.thread_time_ns, run_queue_ns))
+        self.occurrences = Occurrences(self.counters, self.log, self.loop.time)
         cache = IndexCache()
         self.taps = Taps(self.on_taps, self.loop.time)
         compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics)
@@ -141,8 +151,12 @@ class App:
         )
         self.engine.connect(self.source, self.kafka, self.redis)
         self.source.connect(self.engine.pump, self.engine.hold, self.engine.resume, self.engine.drained)
+        self.build_observers()
+
+    def build_observers(self) -> None:
+        """Who looks at the rooms and tells others: health events, systemd, HTTP."""
         self.probes = Probes(
-            config,
+            self.config,
             self.make_reporter(),
             self.source,
             self.consumer,
@@ -158,7 +172,7 @@ class App:
             Notifier(), Threads(), self.source, self.redis, self.ledger, self.books, self.probes, self.log
         )
         rooms = Rooms(self.source, self.kafka, self.redis, self.engine, self.ledger, self.books, self.counters)
-        identity = {"host": self.host, "instance": self.instance, "group": config.kafka.group_id}
+        identity = {"host": self.host, "instance": self.instance, "group": self.config.kafka.group_id}
         self.overview = Overview(rooms, self.probes.lag, self.probes.statuses, self.stopping.is_set, identity)
 
     def make_table(self, config: Config, compiled: tuple[rules.CompiledRule, ...]) -> RouteTable:
@@ -192,8 +206,7 @@ class App:
     def on_notice(self, notice: KafkaNotice) -> None:
         """librdkafka's own log and error events."""
         if notice.kind == "error":
-            self.counters.add("ingestd_errors_total", "kafka", notice.name)
-            self.sparing.say(logging.WARNING, "kafka client error", notice.name, error=notice.name, reason=notice.text)
+            self.occurrences.note(CLIENT_ERROR, "kafka", notice.name, reason=notice.text)
         elif notice.level <= 4:
             self.sparing.say(
                 logging.WARNING,
@@ -211,10 +224,7 @@ class App:
             self.on_notice(notice)
         elif self.failure is None:
             self.failure = KafkaFailure(notice.code, notice.name, notice.text)
-            self.counters.add("ingestd_errors_total", "kafka", notice.name)
-            self.log.error(
-                "kafka has shut this consumer out, the daemon ends", extra={"error": notice.name, "reason": notice.text}
-            )
+            self.occurrences.note(SHUT_OUT, "kafka", notice.name, error=notice.name, reason=notice.text)
             self.stopping.set()
 
     def on_signal(self, number: int) -> None:
@@ -248,6 +258,14 @@ class App:
         task.add_done_callback(self.tasks.remove)
         task.add_done_callback(self.watch_task)
 
+    def describe(self) -> None:
+        """SIGUSR1: every thread's stack, the tasks and the ledger, for who wants to know what it does just now."""
+        for name, stack in stacks().items():
+            self.log.warning("stack", extra={"thread_name": name, "stack": stack})
+        tasks = sorted(getattr(task.get_coro(), "__qualname__", "unknown") for task in asyncio.all_tasks(self.loop))
+        state = {"books": self.books.as_dict(), "held_back_by": self.engine.held_back_by(), "tasks": tasks}
+        self.log.warning("state", extra={"ledger": self.ledger.describe(), **state})
+
     async def reload(self) -> Reloaded:
         """Read the config's file again and take over, between two batches, what needs no restart.
 
@@ -263,19 +281,14 @@ class App:
                 # Each file may be sound and what runs of both not: an output that is still an input, for instance.
                 config_check.ensure(live, "the new config, without what needs a restart")
             except ConfigError as error:
-                self.log.error(
-                    "the new config has problems, the old one stays",
-                    extra={"source": error.source, "problems": [str(problem) for problem in error.problems]},
-                )
+                problems = [str(problem) for problem in error.problems]
+                self.occurrences.note(RELOAD_REFUSED, "refused", source=error.source, problems=problems)
                 return Reloaded(problems=tuple(error.problems))
             changed, restart = reload.changes(self.config, new)
             if changed:
                 self.take_over(live)
-            self.log.log(
-                logging.WARNING if restart else logging.INFO,
-                "config reloaded, some keys need a restart" if restart else "config reloaded",
-                extra={"changed": changed, "need_a_restart": restart},
-            )
+            what = (RELOADED_PARTLY, "partly") if restart else (RELOADED, "ok")
+            self.occurrences.note(*what, changed=changed, need_a_restart=restart)
             return Reloaded(changed, restart)
 
     def take_over(self, config: Config) -> None:
@@ -299,6 +312,7 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.on_signal, number)
         self.loop.add_signal_handler(signal.SIGHUP, self.on_hangup)
+        self.loop.add_signal_handler(signal.SIGUSR1, self.describe)
         self.tasks = [
             asyncio.create_task(work)
             for work in (self.redis.run(), self.probes.run(), self.keep_books_file(), self.keep_sampling())
@@ -401,6 +415,17 @@ class App:
         while self.books_file is not None:
             self.write_books()
             await asyncio.sleep(BOOKS_INTERVAL_S)
+
+
+def stacks() -> dict[str, list[str]]:
+    """By thread name, of those that run Python: FILE:LINE FUNCTION, the innermost last."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return {
+        names.get(ident, str(ident)): [
+            f"{row.filename}:{row.lineno} {row.name}" for row in traceback.extract_stack(frame)
+        ]
+        for ident, frame in sys._current_frames().items()
+    }
 
 
 def limits_of(config: Config) -> Limits:

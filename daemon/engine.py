@@ -14,6 +14,7 @@ from ingestd.ledger import Key, Ledger, LedgerSpan
 from ingestd.legacy import Converter
 from ingestd.metrics import Books, Counters
 from ingestd.model import Fault
+from ingestd.occurrences import DEAD_LETTERED, DROPPED, HELD_BACK, Occurrences
 from ingestd.phases import COMMIT, POLL, PROCESS
 
 OWES_KAFKA = 1
@@ -26,6 +27,9 @@ POOL_MAX = 8
 OPEN_BATCHES_EXTRA = 8
 # Less than this is not worth a batch while others are open: the next finished one makes more room.
 TAKE_MIN = 64
+# `sample` is called so often. Back-pressure is said when it lasts: at full load it comes and goes all the time.
+SAMPLE_INTERVAL_S = 0.1
+HELD_SAMPLES = 10
 # What one event is taken to need before any was seen: 20 KB with its Redis bytes. Taken for small ones, a first batch
 # of such events held twice what memory_limit_mib allows; with small ones, only the first batch is a smaller one.
 FIRST_EVENT_BYTES = 65_536
@@ -90,6 +94,7 @@ class Engine:
         self._wall_s = wall_s
         self._log = log
         self._loop = asyncio.get_running_loop()
+        self._occurrences = Occurrences(counters, log, self._loop.time)
         self._pool: list[Batch] = []
         self._open: dict[int, tuple[Batch, int]] = {}  # batch id -> batch, and the bytes counted for it
         self._next_batch_id = 1
@@ -101,6 +106,7 @@ class Engine:
         self.held_bytes = 0
         self.holding_back = False  # by its own limits, with records waiting
         self.samples = 0
+        self._held_samples = 0  # one after the other, up to now
         self.held_back_samples = {"kafka": 0, "redis": 0}
         self.look: Callable[[Batch], None] | None = None  # for the taps, set while there are any
 
@@ -260,10 +266,10 @@ class Engine:
                     age_s = wall_s - span.first_timestamp_ms / 1000
                     self._end_to_end.observe(max(0.0, age_s), span.received_count)  # clocks of others may be ahead
             if span.dropped_count:
-                self._counters.add("ingestd_events_discarded_total", "rule", "true", count=span.dropped_count)
+                self._occurrences.note(DROPPED, "rule", "true", count=span.dropped_count)
         if any_dead:
             for fault, count in batch.fault_counts().items():
-                self._counters.add("ingestd_dead_letters_total", Fault(fault).name.lower(), count=count)
+                self._occurrences.note(DEAD_LETTERED, Fault(fault).name.lower(), count=count)
 
     # Standing still
 
@@ -308,10 +314,16 @@ class Engine:
         """
         self.samples += 1
         if not self.holding_back:
+            if self._held_samples >= HELD_SAMPLES:
+                self._log.info("events are taken again", extra={"after_s": self._held_samples * SAMPLE_INTERVAL_S})
+            self._held_samples = 0
             return
         owed = [batch.owes for batch, _ in self._open.values()]
         sink = "redis" if owed.count(OWES_REDIS) >= owed.count(OWES_KAFKA) else "kafka"
         self.held_back_samples[sink] += 1
+        self._held_samples += 1
+        if self._held_samples == HELD_SAMPLES:
+            self._occurrences.note(HELD_BACK, sink, limit=self.held_back_by(), in_flight_events=self.in_flight_events)
 
     def held_back_by(self) -> str | None:
         """Why nothing is taken: a key of the config, or what the loop waits for. None: it takes what comes."""

@@ -66,6 +66,16 @@ METRICS: Final = {
     "ingestd_records_missed_total": Metric(
         "counter", ("source_topic",), "Records gone from Kafka before they were read."
     ),
+    "ingestd_rebalances_total": Metric(
+        "counter", ("kind",), "Changes of what is read here: assigned, given_back, undrained, lost."
+    ),
+    "ingestd_reloads_total": Metric(
+        "counter", ("result",), "Times that the config was read again: ok, partly (some keys need a restart), refused."
+    ),
+    "ingestd_reconnects_total": Metric("counter", ("sink",), "Connections that were made anew."),
+    "ingestd_held_back_total": Metric(
+        "counter", ("sink",), "Times that nothing was taken for a second or more, by the sink that was waited for."
+    ),
     "ingestd_batches_total": Metric("counter", (), "Batches taken: received events divided by it is the batch size."),
     "ingestd_kafka_consumer_lag_records": Metric(
         "gauge", ("topic", "partition"), "Records of an owned partition that have not reached their end."

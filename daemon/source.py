@@ -31,6 +31,18 @@ from ingestd.errors import KafkaFailure
 from ingestd.ledger import Key, Ledger
 from ingestd.logs import Sparing
 from ingestd.metrics import Books, Counters
+from ingestd.occurrences import (
+    ABANDONED,
+    ASSIGNED,
+    COMMIT_ERROR,
+    GIVEN_BACK,
+    LOST,
+    MISSED,
+    SOURCE_ERROR,
+    UNDRAINED,
+    Occurrence,
+    Occurrences,
+)
 from ingestd.phases import COMMIT
 
 AUTO_OFFSET_RESET = -140  # _AUTO_OFFSET_RESET: the position is not in the log
@@ -76,6 +88,7 @@ class Source:
         self._random = random
         self._loop = asyncio.get_running_loop()
         self._sparing = Sparing(log, 10.0, self._loop.time)
+        self._occurrences = Occurrences(counters, log, self._loop.time)
         # One thread: questions to the cluster follow each other, and a stop waits for one at most.
         self._network = ThreadPoolExecutor(1, thread_name_prefix="kafka-control")
         self._rebalances: asyncio.Queue[Rebalance] = asyncio.Queue()
@@ -204,22 +217,14 @@ class Source:
             self.commit_error = ""
         elif code != NO_OFFSET:
             name = self.commit_error = error_name(code)
-            self._counters.add("ingestd_errors_total", "commit", name)
-            self._sparing.say(logging.WARNING, "a commit failed, librdkafka tries again", name, error=name)
+            self._occurrences.note(COMMIT_ERROR, "commit", name)
 
     def _on_record_error(self, error: RecordError) -> None:
         if error.code == AUTO_OFFSET_RESET and error.partition >= 0:
             self._keep(self._restart(self._generations([(error.topic, error.partition)])))
             return
-        self._counters.add("ingestd_errors_total", "source", error.name)
-        self._sparing.say(
-            logging.WARNING,
-            "kafka reports an error of the source",
-            (error.name, error.topic),
-            error=error.name,
-            topic=error.topic,
-            partition=error.partition,
-            reason=error.text,
+        self._occurrences.note(
+            SOURCE_ERROR, "source", error.name, topic=error.topic, partition=error.partition, reason=error.text
         )
 
     # Rebalances
@@ -257,7 +262,7 @@ class Source:
                 self._commit_start([(key, start.offset)])
         self.joined = True
         self.commit_error = ""  # what could not be committed before comes again
-        self._log.info("partitions assigned", extra={"partitions": [f"{t}-{p}" for t, p in keys]})
+        self._occurrences.note(ASSIGNED, "assigned", partitions=_names(keys))
         fresh = [
             (*key, start.offset, -1, b"")
             for key, start in starts.items()
@@ -303,18 +308,17 @@ class Source:
     def _note_missed(self, topic: str, partition: int, position: int, begin: int) -> None:
         missed_count = max(0, begin - position)
         self.missed += missed_count
-        self._counters.add("ingestd_records_missed_total", topic, count=missed_count)
         reason = "they were deleted" if missed_count else "the topic was made anew or cut"
-        self._log.error(
-            "records are gone from Kafka, reading goes on at the log's start",
-            extra={
-                "topic": topic,
-                "partition": partition,
-                "position": position,
-                "log_start": begin,
-                "missed": missed_count,
-                "reason": reason,
-            },
+        self._occurrences.note(
+            MISSED,
+            topic,
+            count=missed_count,
+            topic=topic,
+            partition=partition,
+            position=position,
+            log_start=begin,
+            missed=missed_count,
+            reason=reason,
         )
 
     async def _revoke(self, rebalance: Rebalance, incremental: bool) -> list[Key]:
@@ -325,20 +329,20 @@ class Source:
         owned = [key for key in keys if key in held]
         if rebalance.lost:
             # Others have them already: nothing may be stored, and what is in flight counts for nobody.
-            self._fence(owned, "lost")
+            self._fence(owned, LOST, "lost")
             self._consumer.unassign(owned, incremental=incremental)
             return keys
         self._hold()
         try:
             drained = await self._drained(owned, self.drain_timeout_s)
             self.store()
-            self._fence(owned, "given back" if drained else "given back before they were drained")
+            self._fence(owned, *((GIVEN_BACK, "given_back") if drained else (UNDRAINED, "undrained")))
             self._consumer.unassign(owned, incremental=incremental)
         finally:
             self._resume()
         return keys
 
-    def _fence(self, keys: list[Key], how: str) -> None:
+    def _fence(self, keys: list[Key], what: Occurrence, kind: str) -> None:
         """Forget the partitions: late results of their generation are ignored from here on."""
         abandoned_count = 0
         for key in keys:
@@ -346,15 +350,7 @@ class Source:
             self.committed.pop(key, None)
         for topic in set(self._topic_ids) - {topic for topic, _ in self._ledger.partitions()}:
             del self._topic_ids[topic]  # while others read it, it may be made anew
-        level = logging.WARNING if abandoned_count else logging.INFO
-        self._log.log(
-            level,
-            f"partitions {how}",
-            extra={
-                "partitions": [f"{topic}-{partition}" for topic, partition in keys],
-                "abandoned_events": abandoned_count,
-            },
-        )
+        self._occurrences.note(what, kind, partitions=_names(keys), abandoned_events=abandoned_count)
 
     def _abandon(self, topic: str, partition: int) -> int:
         """The generation ends; gives how many of its events had not reached their end."""
@@ -362,7 +358,7 @@ class Source:
         self.abandoned += count
         if count:
             self._books.ended(topic, abandoned=count)
-            self._counters.add("ingestd_events_abandoned_total", count=count)
+            self._occurrences.note(ABANDONED, count=count, topic=topic, partition=partition)
         return count
 
     async def ask_offsets(self, rows: list[tuple[str, int, int]]) -> list[PartitionOffset]:
@@ -489,3 +485,8 @@ class Source:
     def join_network(self) -> None:
         """Runs on: a helper thread. Wait for the question that may be under way, which has its own time-out."""
         self._network.shutdown(wait=True)
+
+
+def _names(keys: list[Key]) -> list[str]:
+    """As people and Kafka's tools write partitions."""
+    return [f"{topic}-{partition}" for topic, partition in keys]

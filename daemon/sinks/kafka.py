@@ -26,6 +26,7 @@ from ingestd.backoff import delay_s
 from ingestd.logs import Sparing
 from ingestd.metrics import Counters
 from ingestd.model import DEAD_LETTER_TOPIC_INDEX, TYPE_NAMES, Fault
+from ingestd.occurrences import DEAD_LETTERED, PRODUCE_ERROR, Occurrences
 from ingestd.phases import PRODUCE
 
 # Errors with which the broker refuses a whole request because of one record in it: each is tried again alone.
@@ -77,6 +78,7 @@ class KafkaSink:
         self._random = random
         self._loop = asyncio.get_running_loop()
         self._sparing = Sparing(log, 10.0, self._loop.time)
+        self._occurrences = Occurrences(counters, log, self._loop.time)
         self._producer = self._start(False)
         self._alone: Producer | None = None  # made when it is first needed
         self._open: dict[int, Batch] = {}
@@ -149,7 +151,7 @@ class KafkaSink:
         """Records that another sink refused for good: a dead letter for each, and the batch owes Kafka again."""
         for record_index in sorted(set(record_indexes)):
             if batch.mark_dead(record_index):
-                self._counters.add("ingestd_dead_letters_total", Fault.REJECTED_BY_REDIS.name.lower())
+                self._occurrences.note(DEAD_LETTERED, Fault.REJECTED_BY_REDIS.name.lower())
                 add_dead_letter(batch, record_index, Fault.REJECTED_BY_REDIS, DEAD_LETTER_TOPIC_INDEX)
         self.submit(batch)
 
@@ -238,12 +240,11 @@ class KafkaSink:
     def _count_refusals(self, failed: list[Refusal]) -> None:
         for refusal in failed:
             name = error_name(refusal.error)
-            self._counters.add("ingestd_errors_total", "produce", name)
-            if refusal.error not in PURGED:
+            if refusal.error in PURGED:
+                self._counters.add("ingestd_errors_total", "produce", name)
+            else:
                 kind = TYPE_NAMES[refusal.topic_index] if refusal.topic_index < len(TYPE_NAMES) else "other"
-                self._sparing.say(
-                    logging.WARNING, "kafka refused records, they are sent again", (name, kind), error=name, type=kind
-                )
+                self._occurrences.note(PRODUCE_ERROR, "produce", name, type=kind)
 
     def _send_later(self, batch: Batch, failed: list[Refusal]) -> None:
         """A refusal that may end by itself, such as a topic that is not there yet: for ever, with back-off."""
@@ -275,7 +276,7 @@ class KafkaSink:
                 rearm(batch, refusal.send_index)
             elif not refusal.dead:
                 if batch.mark_dead(refusal.record_index):
-                    self._counters.add("ingestd_dead_letters_total", Fault.REJECTED_BY_KAFKA.name.lower())
+                    self._occurrences.note(DEAD_LETTERED, Fault.REJECTED_BY_KAFKA.name.lower())
                 rearm_as_dead_letter(batch, refusal.send_index, Fault.REJECTED_BY_KAFKA, DEAD_LETTER_TOPIC_INDEX)
             elif not refusal.stub:
                 rearm_as_dead_letter(batch, refusal.send_index, Fault.NONE, DEAD_LETTER_TOPIC_INDEX, stub=True)

@@ -18,8 +18,8 @@ from ingestd._fastpath import Batch, IndexCache, ReplyReader, rebuild_index
 from ingestd.backoff import delay_s
 from ingestd.config import RedisConfig
 from ingestd.errors import RedisProtocolError, RedisUnavailable
-from ingestd.logs import Sparing
 from ingestd.metrics import Counters
+from ingestd.occurrences import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR, Occurrences
 from ingestd.phases import REDIS
 from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, Endpoint, ServerFacts, credentials, find_endpoint, read_facts
 
@@ -117,7 +117,7 @@ class RedisSink:
         self._log = log
         self._random = random
         self._loop = asyncio.get_running_loop()
-        self._sparing = Sparing(log, 10.0, self._loop.time)
+        self._occurrences = Occurrences(counters, log, self._loop.time)
         self._unsent: deque[Batch] = deque()
         self._sent: deque[_Sent] = deque()
         self._link: _Link | None = None  # the connection that takes batches
@@ -179,7 +179,7 @@ class RedisSink:
         self._sent.append(_Sent(batch, start, self._written_replies))
 
     def _skip(self, batch: Batch) -> None:
-        self._counters.add("ingestd_events_discarded_total", "redis_unavailable", "true", count=batch.record_count)
+        self._occurrences.note(DROPPED, "redis_unavailable", "true", count=batch.record_count)
         self._on_done(batch)
 
     def on_replies(self, link: _Link) -> None:
@@ -205,12 +205,12 @@ class RedisSink:
         for reply_index, text in errors:
             word = text.split(" ", 1)[0]
             sent = next((sent for sent in self._sent if sent.start <= reply_index < sent.end), None)
-            self._counters.add("ingestd_errors_total", "index", word)
+            self._occurrences.note(REDIS_ERROR, "index", word, reason=text)
             if sent is None:
                 self.fail(link, f"an error that fits no command: {text}")
                 return False
             if word == "OOM" and self._config.on_full == "skip":
-                self._counters.add("ingestd_events_discarded_total", "redis_full", "true")
+                self._occurrences.note(DROPPED, "redis_full", "true")
                 # Its index may not exist, and then its EXPIRE did nothing.
                 self._cache.clear()
                 continue
@@ -220,7 +220,6 @@ class RedisSink:
                 self.fail(link, text)
                 return False
             record_index = sent.batch.record_of_reply(reply_index - sent.start)
-            self._sparing.say(logging.WARNING, "redis refused an event", word, error=text)
             sent.batch.slot = [*(sent.batch.slot or ()), record_index]
         return True
 
@@ -233,7 +232,7 @@ class RedisSink:
                     self.fail(link, f"{value} replicas have the batch, redis.wait_replicas wants more")
                     return False
             elif value:
-                self._counters.add("ingestd_events_discarded_total", "index_trimmed", "true", count=value)
+                self._occurrences.note(DROPPED, "index_trimmed", "true", count=value)
         return True
 
     def fail(self, link: _Link, reason: str) -> None:
@@ -263,11 +262,8 @@ class RedisSink:
                     self._is_full = False
                 if self._closing:
                     break
-                self._counters.add("ingestd_errors_total", "index", "connection")
                 pause_s = delay_s(self._attempt, self._random)
-                self._sparing.say(
-                    logging.WARNING, "redis is not available", reason, reason=reason, next_try_s=round(pause_s, 2)
-                )
+                self._occurrences.note(REDIS_AWAY, "index", "connection", reason=reason, next_try_s=round(pause_s, 2))
                 self._attempt += 1
                 if self._config.on_unavailable == "skip" and not self._is_full:
                     while self._unsent:
@@ -343,7 +339,7 @@ class RedisSink:
                 extra={"address": str(endpoint), "run_id": facts.run_id},
             )
         else:
-            self._log.info("redis connected again", extra={"address": str(endpoint)})
+            self._occurrences.note(RECONNECTED, "redis", address=str(endpoint))
 
     async def _watch(self) -> None:
         """Replies that stop coming are a connection that is lost. While bytes go out it is not: a large event takes its

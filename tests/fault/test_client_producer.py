@@ -14,7 +14,9 @@ from ingestd.client import (
     BatchFailed,
     DeliveryFailed,
     Event,
+    EventType,
     InvalidEvent,
+    Level,
     Producer,
     ProducerClosed,
     PublishError,
@@ -48,7 +50,7 @@ def lines() -> Iterator[LogLines]:
 
 def events(count: int) -> list[Event]:
     return [
-        Event(id=f"e{n}", type="log", level="info", service="s", component="c", message="m", timestamp="")  # type: ignore[arg-type]
+        Event(id=f"e{n}", type=EventType.LOG, level=Level.INFO, service="s", component="c", message="m", timestamp="")
         for n in range(count)
     ]
 

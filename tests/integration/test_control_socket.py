@@ -1,6 +1,7 @@
 """The control socket of a real daemon on the mock cluster: top, tap and reload as people call them."""
 
 import json
+import signal
 import stat
 import subprocess
 import sys
@@ -102,6 +103,19 @@ def test_reload_of_a_bad_file_exits_78_and_changes_nothing(daemon: DaemonProcess
     assert done.returncode == 78
     assert "rules[0].topics" in done.stdout + done.stderr
     assert daemon.running()
+
+
+def test_sigusr1_writes_every_stack_and_the_ledger_to_the_log(cluster: MockCluster, daemon: DaemonProcess):
+    publish(cluster, [event("a")])
+    wait_until(lambda: daemon.column("delivered") == 1, "it is done")
+    daemon.signal(signal.SIGUSR1)
+    wait_until(lambda: any(line["message"] == "state" for line in daemon.log_lines()), "it tells its state")
+    stacks = {line["thread_name"]: line["stack"] for line in daemon.log_lines() if line["message"] == "stack"}
+    assert any("app.py" in row and "describe" in row for row in stacks["MainThread"])
+    (state,) = (line for line in daemon.log_lines() if line["message"] == "state")
+    assert state["ledger"]["partitions"]["observability.events-0"]["next_offset"] == 1
+    assert any("Probes.run" in task for task in state["tasks"])
+    assert daemon.running() and daemon.stop() == 0
 
 
 def test_top_shows_one_picture_in_words(cluster: MockCluster, daemon: DaemonProcess):

@@ -30,6 +30,7 @@ LEVELS = {
     "threads": 0,
     "_abi": 0,
     "config": 1,
+    "occurrences": 2,
     "http": 1,
     "kafka_options": 2,
     "topic_pattern": 2,

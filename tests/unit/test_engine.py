@@ -4,9 +4,11 @@ import asyncio
 import json
 import logging
 
+import pytest
+
 from ingestd._fastpath import Batch, IndexCache, RouteTable
 from ingestd.config import Config
-from ingestd.engine import Engine, Limits
+from ingestd.engine import HELD_SAMPLES, Engine, Limits
 from ingestd.ledger import Ledger
 from ingestd.metrics import Books, Counters
 from ingestd.rules import table_arguments
@@ -59,7 +61,7 @@ class World:
 
     def __init__(self, source: EndlessSource, **limits: int) -> None:
         self.source, self.kafka, self.redis = source, HeldSink(), HeldSink()
-        self.ledger, self.books = Ledger(), Books()
+        self.ledger, self.books, self.counters = Ledger(), Books(), Counters()
         self.ledger.assign("in", 0, 0)
         settings = {"batch_events_max": 100, "in_flight_events_max": 1000, "held_bytes_max": 1 << 30} | limits
         table = RouteTable((), **table_arguments(Config()))
@@ -69,7 +71,7 @@ class World:
             IndexCache(),
             self.ledger,
             self.books,
-            Counters(),
+            self.counters,
             lambda: 0.0,
             logging.getLogger("test"),
         )
@@ -96,6 +98,32 @@ def test_it_takes_exactly_in_flight_events_max_when_redis_stands():
         assert world.books.balances()
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("slow", ["redis", "kafka"])
+def test_back_pressure_that_lasts_is_counted_and_said_with_the_sink_and_so_is_its_end(slow: str, caplog):
+    async def work() -> None:
+        world = World(EndlessSource())
+        await world.pump()
+        (world.kafka if slow == "redis" else world.redis).release()
+        await world.pump()
+        for _ in range(HELD_SAMPLES - 1):
+            world.engine.sample()
+        assert not caplog.records, "at full load it comes and goes all the time"
+        world.engine.sample()
+        world.engine.sample()
+        assert world.counters.value("ingestd_held_back_total", slow) == 1
+        assert [row.sink for row in caplog.records] == [slow]  # type: ignore[attr-defined]
+        assert world.engine.held_back_samples[slow] == world.engine.samples == HELD_SAMPLES + 1
+        world.source.records = 0
+        world.kafka.release()
+        world.redis.release()
+        await world.pump()
+        world.engine.sample()
+        assert caplog.messages == ["nothing more is taken until a sink has answered", "events are taken again"]
+
+    with caplog.at_level(logging.INFO, "test"):
+        asyncio.run(work())
 
 
 def test_it_takes_nothing_that_would_pass_the_memory_limit():

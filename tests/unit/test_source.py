@@ -10,6 +10,7 @@ from ingestd._fastpath import Batch
 from ingestd._librdkafka import PartitionOffset, RecordError
 from ingestd.ledger import Ledger, LedgerSpan
 from ingestd.metrics import Books, Counters
+from ingestd.occurrences import GIVEN_BACK
 from ingestd.source import AUTO_OFFSET_RESET, Source
 from tests.support.fake_consumer import FakeConsumer
 from tests.support.harness import until
@@ -152,7 +153,7 @@ def test_an_error_of_a_partition_that_was_given_back_harms_nobody():
             await until(made.ledger.partitions, "it is assigned")
             made.source._on_record_error(out_of_range(*OTHER_0))
             made.source._on_record_error(out_of_range(*IN_1))
-            made.source._fence([IN_1], "given back")
+            made.source._fence([IN_1], GIVEN_BACK, "given_back")
             consumer.record_errors = [out_of_range(*IN_0)]
             await until(lambda: len(consumer.assigns) == 2, "what is still there is read anew")
             assert made.ledger.partitions() == [IN_0]
