@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from ingestd import logs, source
 from ingestd._librdkafka import MockCluster
@@ -80,6 +80,16 @@ def read_all(cluster: MockCluster, topic: str, count: int) -> list:
         raise AssertionError(f"{len(found)} of {count} records in {topic}")
     finally:
         consumer.close()
+
+
+def committed(cluster: MockCluster, topic: str, group: str) -> int | None:
+    """What the group has committed of partition 0, without joining it."""
+    watcher = Consumer({"bootstrap.servers": cluster.bootstraps, "group.id": group, "log_level": 0})
+    try:
+        (row,) = watcher.committed([TopicPartition(topic, 0)], timeout=10)
+        return row.offset if row.offset >= 0 else None
+    finally:
+        watcher.close()
 
 
 async def until(probe: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
