@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard daemon/*.pyx daemon/*.pxd daemon/_hot/*.pxi daemon/_edge/*.pxi)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help check build demo example test test-real test-systemd test-all bench debug clean
+.PHONY: help check build demo example test test-real test-systemd test-all types bench bench-client debug clean
 .DEFAULT_GOAL := help
 
 help:  ## Print every target with a sentence
@@ -44,8 +44,15 @@ test-systemd: build  ## Run the units under a systemd of their own (root, beside
 test-all: build  ## Run all three in one go: every lane, and fail where one cannot run
 	INGESTD_REQUIRE_ALL=1 $(PYTEST)
 
+types: build  ## Check the client library with mypy --strict and pyright
+	$(BIN)/mypy
+	$(BIN)/pyright
+
 bench: build  ## Measure CPU an event against a native copy loop, on real Kafka
 	$(BIN)/python -m bench.run --redis
+
+bench-client: build  ## Measure the client library against a bare confluent-kafka loop, on real Kafka
+	$(BIN)/python -m bench.client
 
 debug:  ## Build with invariant checks and annotated HTML, and run the fast tests on it
 	INGESTD_DEBUG=1 $(MAKE) -B $(VENV)/built

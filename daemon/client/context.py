@@ -147,7 +147,7 @@ def w3c_trace_id(trace_id: str) -> str | None:
 
 def w3c_span_id(span_id: str) -> str | None:
     """The span id as 16 lower-case hex digits. None when it has another form."""
-    # strip() takes only from the ends, and everything when nothing else stands between: 0.06 µs against 0.4 of a regex.
+    # strip() takes from the ends only, and all when nothing else stands between: 0.06 µs against 0.4 of a regex.
     if len(span_id) == 16 and not span_id.strip(_HEX) and span_id.strip("0"):
         return span_id
     return _w3c(span_id) if len(span_id) == 16 else None
@@ -170,7 +170,7 @@ def traceparent(trace_id: str, span_id: str, sampled: bool) -> str | None:
     return None if trace is None or span is None else f"00-{trace}-{span}-{'01' if sampled else '00'}"
 
 
-HeadersT = TypeVar("HeadersT", MutableMapping[str, str], list[tuple[str, bytes]])
+HeadersT = TypeVar("HeadersT", bound=MutableMapping[str, str] | list[tuple[str, bytes]])
 
 
 def inject(

@@ -81,6 +81,7 @@ class Handle:
         self._inside: set[int] = set()  # threads in a poll or flush: their callbacks must not begin another
         self._served_count = 0
         self._sent_count = 0
+        self._failed_count = 0
         self._asleep = False
         self._wake = threading.Semaphore(0)
         self._thread: threading.Thread | None = None
@@ -204,6 +205,7 @@ class Handle:
 
     def _say_failure(self, failure: PublishError) -> None:
         """So that a program which looks at no future has a line all the same."""
+        self._failed_count += 1
         name = failure.name if isinstance(failure, DeliveryFailed) else type(failure).__name__
         self._sparing.say(logging.WARNING, "an event was not delivered", name, error=str(failure), topic=self.topic)
 
@@ -260,7 +262,7 @@ class Handle:
     def _run(self, kafka: KafkaProducer) -> None:
         """Runs on: the delivery thread of `kafka`, until that is closed or given up and owes no report."""
         tick_s, seen_count = TICK_S, 0
-        while self._kafka is kafka or len(kafka):
+        while self._kafka is kafka or self._enter(kafka, kafka.flush, FLUSH_TICK_S):
             if len(kafka):
                 if self._wake.acquire(timeout=tick_s):
                     tick_s = TICK_S
@@ -289,7 +291,7 @@ class Handle:
     # Ending
 
     def waiting_count(self) -> int:
-        """Events that have no delivery report yet."""
+        """Events that have no delivery report yet. Notices of librdkafka that wait to be served are counted too."""
         kafka = self._kafka
         return 0 if kafka is None else len(kafka)
 
@@ -305,10 +307,9 @@ class Handle:
             # To the delivery thread a flush looks like a sender that serves.
             self._flushing.add(threading.get_ident())
             try:
-                self._enter(kafka, kafka.flush, max(0.0, min(left_s, FLUSH_TICK_S)))
+                waiting_count = self._enter(kafka, kafka.flush, max(0.0, min(left_s, FLUSH_TICK_S)))
             finally:
                 self._flushing.discard(threading.get_ident())
-            waiting_count = len(kafka)
             if not waiting_count or left_s <= 0:
                 return waiting_count
 
@@ -323,11 +324,13 @@ class Handle:
             self._produce = self._produce_closed
         if already or kafka is None:
             return 0
-        given_up_count = self.flush(timeout_s)
-        if given_up_count:
+        given_up_count = 0
+        if self.flush(timeout_s):
+            failed_before = self._failed_count
             kafka.purge()
-            while len(kafka):
-                self._enter(kafka, kafka.flush, FLUSH_TICK_S)
+            while self._enter(kafka, kafka.flush, FLUSH_TICK_S):
+                pass
+            given_up_count = self._failed_count - failed_before
         self._kafka = None
         self._wake.release()
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -1,4 +1,4 @@
-"""The standard `logging`, to Kafka. Records in, events to a producer out. It never blocks, grows or loops."""
+"""The standard `logging`, to Kafka. Log records in, log events out. Never blocks, never grows, never loops."""
 
 import logging
 import os
@@ -54,8 +54,7 @@ class LogHandler(logging.Handler):
 
     The record's time, its message (or the formatter's text when one was set), and in metadata `logger`, `file`, `line`,
     `function`, `thread`, `process` and what `extra=` gave; values that JSON can't hold as their repr(). An exception
-    adds data {"error_type"} and `metadata.stack_trace`. Correlation, trace and span id are those of the code that
-    logs.
+    adds data {"error_type"} and `metadata.stack_trace`. Correlation, trace and span id are those of the code that logs.
     """
 
     def __init__(

@@ -45,12 +45,13 @@ class ProducerOptions(TypedDict, total=False):
     queue_events_max, queue_mib_max: what may wait for Kafka, in events and MiB of them. 100,000 and 64.
     queue_timeout_s: how long publishing blocks on a full queue before QueueFull. 10.
     delivery_timeout_s: an event that is not acknowledged by then fails. 120.
-    close_timeout_s: how long `close`, the end of a `with` block and the end of the program wait for what is under
-    way. 30. event_bytes_max: the largest event, as JSON; the daemon's `pipeline.event_bytes_max`. 1,048,576.
-    compression: none, gzip, snappy, lz4 or zstd. lz4. client_id: as the brokers' logs have it. The service.
-    header_names: the headers of the ids. X-Correlation-ID, X-Trace-ID, X-Span-ID. librdkafka: its own options on top,
-    such as `security.protocol`; those that the promises rest on are refused. log: where librdkafka's lines and lost
-    events are said. The logger `ingestd.client`.
+    close_timeout_s: how long `close`, and the end of a `with` block or of the program, wait for what is under way. 30.
+    event_bytes_max: the largest event, as JSON; the daemon's `pipeline.event_bytes_max`. 1,048,576.
+    compression: none, gzip, snappy, lz4 or zstd. lz4.
+    client_id: as the brokers' logs have it. The service.
+    header_names: the headers of the ids. X-Correlation-ID, X-Trace-ID, X-Span-ID.
+    librdkafka: its own options on top, such as `security.protocol`; those that the promises rest on are refused.
+    log: where librdkafka's lines and lost events are said. The logger `ingestd.client`.
     """
 
     linger_ms: float

@@ -36,7 +36,7 @@ class Batch:
         self._unsampled_trace = unsampled_trace
 
     def __iter__(self) -> Iterator[Record]:
-        """RecordMaker.head of each, with what an event has in common with the one before looked at."""
+        """RecordMaker.head of each, where what an event shares with the one before is not looked up again."""
         records, unsampled = self._records, self._unsampled_trace
         kind = level = service = correlation = trace = None
         of_kind: tuple[Header, ...] = ()
@@ -121,9 +121,9 @@ class Producer(PublishMethods[DeliveryFuture]):
         with Producer("localhost:9092", "observability.events", "checkout") as producer:
             producer.publish_log("info", "api", "order accepted", {"env": "prod"}, {"items": 3})
 
-    brokers: "host:port,host:port", or a sequence of them. topic: `kafka.topics.observability_events` of the daemon,
-    or a typed topic. service: the `service` field of its events. options: see ProducerOptions; TypeError for an
-    unknown one, ValueError for one that librdkafka refuses. It does not wait for a broker.
+    brokers: "host:port,host:port", or a sequence of them. topic: `kafka.topics.observability_events` of the daemon, or
+    a typed topic. service: the `service` field of its events. options: see ProducerOptions; TypeError for an unknown
+    one, ValueError for one that librdkafka refuses. It does not wait for a broker.
 
     `publish_*` return at once with a `concurrent.futures.Future`, whose `result(timeout)` gives a Delivery (event id,
     topic, partition, offset) or raises DeliveryFailed, and whose `event_id` is known from the start. While the queue is
@@ -153,7 +153,7 @@ class Producer(PublishMethods[DeliveryFuture]):
 
     @property
     def waiting_count(self) -> int:
-        """Events that are not acknowledged yet."""
+        """Events that are not acknowledged yet, about: what librdkafka has to say of itself is counted too."""
         return self._handle.waiting_count()
 
     def _publish(self, made: Made) -> DeliveryFuture:

@@ -45,7 +45,7 @@ class SpanFields(TypedDict, total=False):
 
 
 class Fields(SpanFields, total=False):
-    """The keywords of every other `publish_*`: trace_id and span_id beside them, read as correlation_id is."""
+    """The keywords of every other `publish_*`: trace_id and span_id too, which are read as correlation_id is."""
 
     trace_id: str | None
     span_id: str | None

@@ -248,7 +248,7 @@ class EventStreamingService(_Base):
 
 
 class AsyncEventStreamingService(_Base):
-    """EventStreamingService for asyncio: the same methods, to be awaited. redis: a `redis.asyncio.Redis`."""
+    """EventStreamingService for asyncio: the same methods, to be awaited. redis: a `redis.asyncio.Redis`, or a URL."""
 
     def __init__(self, config: AnyConfig, redis: Any = None, **options: Unpack[ProducerOptions]) -> None:
         super().__init__(config, redis)

@@ -1,9 +1,9 @@
 """Spans. Operations that begin and end in; trace events to the handle, and the context of the running code, out.
 
 Two trace events a span, both with its ids: at the beginning one without `data.duration_ms`, so that a span whose
-program died is seen; at the end one with it. A child names its parent in `metadata.parent_span_id`. Sampling is
-decided where a trace begins, from its id alone and as the daemon decides (docs/sampling.md); spans of a trace that is
-not sampled have ids all the same, and the flag goes on to other programs in `traceparent`.
+program died is seen; at the end one with it. A child names its parent in `metadata.parent_span_id`. Sampling is decided
+where a trace begins, from its id alone and as the daemon decides (docs/sampling.md); spans of a trace that is not
+sampled have ids all the same, and the flag goes on to other programs in `traceparent`.
 """
 
 import logging

@@ -14,9 +14,7 @@ from ingestd.client import (
     BatchFailed,
     DeliveryFailed,
     Event,
-    EventType,
     InvalidEvent,
-    Level,
     Producer,
     ProducerClosed,
     PublishError,
@@ -49,10 +47,8 @@ def lines() -> Iterator[LogLines]:
 
 
 def events(count: int) -> list[Event]:
-    return [
-        Event(id=f"e{n}", type=EventType.LOG, level=Level.INFO, service="s", component="c", message="m", timestamp="")
-        for n in range(count)
-    ]
+    common: dict[str, Any] = {"type": "log", "level": "info", "service": "s", "component": "c", "message": "m"}
+    return [Event(id=f"e{number}", timestamp="", **common) for number in range(count)]
 
 
 def delivered(producer: Producer) -> bool:
@@ -115,7 +111,7 @@ def test_of_a_batch_with_a_wrong_event_nothing_is_sent(cluster: MockCluster):
         wrong[3].labels = {"env": 7}
         with pytest.raises(InvalidEvent, match=r"events\[3\]: labels\.env: 7"):
             producer.publish_many(wrong)
-        assert producer.waiting_count == 0
+        assert producer.flush(0) == 0
 
 
 def test_threads_share_a_producer(cluster: MockCluster):

@@ -11,7 +11,16 @@ import pytest
 from opentelemetry import trace as otel
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from ingestd.client import AsyncEventStreamingService, Event, EventStreamingService, Level, QueueFull, bind, current
+from ingestd.client import (
+    AsyncEventStreamingService,
+    Event,
+    EventStreamingService,
+    EventType,
+    Level,
+    QueueFull,
+    bind,
+    current,
+)
 from ingestd.client.context import EMPTY, restore
 from ingestd.client.handle import Handle
 from ingestd.client.spans import UnknownSpan
@@ -151,8 +160,7 @@ def test_sampling_decides_as_the_daemon_does(rate: float, seed: int, sent: list[
 def test_what_is_not_sampled_has_ids_all_the_same(sent: list[Event]):
     with EventStreamingService(config(0.0), librdkafka={"log_level": 0}) as service, service.trace("work") as span:
         assert len(span.trace_id) == 32 and current().sampled is False
-        make = service.producer.core.maker.make
-        made, sampled = make("log", "info", "a", "x", None, None, None)  # type: ignore[arg-type]
+        made, sampled = service.producer.core.maker.make(EventType.LOG, "info", "a", "x", None, None, None)
         assert made.trace_id == span.trace_id and not sampled
     assert sent == []
 
