@@ -87,7 +87,7 @@ FAULT_MESSAGES: Final = {
     Fault.TOO_LARGE: "the value is larger than pipeline.event_bytes_max",
     Fault.INVALID_UTF8: "the value is not valid UTF-8",
     Fault.NOT_JSON: "the value is not valid JSON",
-    Fault.TOO_DEEP: "the JSON is nested too deeply to be read",
+    Fault.TOO_DEEP: "the JSON is nested more than 500 levels deep",
     Fault.WRONG_FIELD_TYPE: "the value is no JSON object, or a field has the wrong JSON type",
     Fault.UNKNOWN_TYPE: "type is missing or none of log, metric, alert, trace, health, error",
     Fault.UNKNOWN_LEVEL: "level is missing or none of debug, info, warning, error, fatal, warn, critical",

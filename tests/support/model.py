@@ -32,6 +32,8 @@ SEND_HEADERS, SEND_DEAD = 1, 2
 RFC_3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
 )
+BRACKETS_AND_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[][{}]', re.DOTALL)
+DEPTH_MAX = 500
 ZERO_TIME_MS = (date(1, 1, 1) - date(1970, 1, 1)).days * 86_400_000
 
 # (payload, timestamp_ms, topic, topic_slot, partition, offset, headers, index_only), as Batch.load takes it
@@ -167,6 +169,8 @@ def read(payload: bytes | None, event_bytes_max: int) -> Event:
         raise Bad(Fault.TOO_LARGE)
     try:
         payload.decode("utf-8")
+        if too_deep(payload):
+            raise Bad(Fault.TOO_DEEP)
         return msgspec.json.decode(payload, type=Event)
     except UnicodeDecodeError:
         raise Bad(Fault.INVALID_UTF8) from None
@@ -174,8 +178,16 @@ def read(payload: bytes | None, event_bytes_max: int) -> Event:
         raise Bad(Fault.WRONG_FIELD_TYPE) from None
     except msgspec.DecodeError:
         raise Bad(Fault.NOT_JSON) from None
-    except RecursionError:
-        raise Bad(Fault.TOO_DEEP) from None
+
+
+def too_deep(payload: bytes) -> bool:
+    """Whether more than DEPTH_MAX containers are open at once; brackets in texts are none."""
+    depth = 0
+    for token in BRACKETS_AND_TEXTS.findall(payload):
+        depth += (token in (b"{", b"[")) - (token in (b"}", b"]"))
+        if depth > DEPTH_MAX:
+            return True
+    return False
 
 
 def time_ms(text: str) -> int:

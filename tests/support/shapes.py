@@ -21,6 +21,7 @@ TEN_STRING_FIELDS = (
     "span_id",
 )
 BASE = b'{"id":"e1","type":"log","level":"info"'
+LEVELS_MAX = 500  # the event itself is one
 LEVELS_OF_NESTING = 100_000
 
 
@@ -175,6 +176,7 @@ def good() -> Iterator[Shape]:
     )
     yield Shape("a byte order mark inside a string", with_fields(message="\ufeff"))
     yield Shape("a surrogate pair, escaped", with_tail(rb',"id":"\ud83d\ude00","data":"\uD83D\uDE00"'))
+    yield Shape("as many levels as may be", with_tail(b',"data":' + arrays_of(LEVELS_MAX - 1)))
     yield Shape("200 levels of nesting", with_tail(b',"data":' + b'[{"a":' * 100 + b"0" + b"}]" * 100))
     yield Shape("just under the size limit", of_size(EVENT_BYTES_MAX - 1))
     yield Shape("at the size limit", of_size(EVENT_BYTES_MAX))
@@ -275,15 +277,19 @@ def bad_json() -> Iterator[Shape]:
             yield Shape(name, with_tail(b"," + place % lone), Fault.NOT_JSON)
 
 
+def arrays_of(levels: int) -> bytes:
+    return b"[" * levels + b"]" * levels
+
+
 def bad_nesting() -> Iterator[Shape]:
-    arrays = b"[" * LEVELS_OF_NESTING + b"]" * LEVELS_OF_NESTING
+    arrays = arrays_of(LEVELS_OF_NESTING)
     objects = b'{"a":' * LEVELS_OF_NESTING + b"1" + b"}" * LEVELS_OF_NESTING
     for place in (b'"data":%b', b'"unknown":%b', b'"labels":{"a":%b}', b'"metadata":{"correlation_id":%b}'):
         for name, value in (("arrays", arrays), ("objects", objects)):
             yield Shape(f"100,000 {name} in {place.decode()}", with_tail(b"," + place % value), Fault.TOO_DEEP)
     yield Shape("100,000 arrays, never closed", BASE + b',"data":' + arrays[:LEVELS_OF_NESTING], Fault.TOO_DEEP)
-    # At the top only the first byte is looked at: no object, so no event.
-    yield Shape("100,000 arrays and nothing else", arrays, Fault.WRONG_FIELD_TYPE)
+    yield Shape("one level more than may be", with_tail(b',"data":' + arrays_of(LEVELS_MAX)), Fault.TOO_DEEP)
+    yield Shape("100,000 arrays and nothing else", arrays, Fault.TOO_DEEP)
     yield Shape("100,000 objects and nothing else", objects, Fault.TOO_DEEP)
 
 
