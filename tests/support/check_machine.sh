@@ -6,7 +6,9 @@ need() { missing="$missing $1"; }
 
 if command -v "$python" >/dev/null 2>&1; then
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-    echo "ingestd needs Python 3.11 or newer; $python is $("$python" -V 2>&1). Try: make PYTHON=python3.12 ..." >&2; exit 1; }
+    echo "ingestd needs Python 3.11 or newer; $python is $("$python" -V 2>&1). Try: make PYTHON=python3.12 ..." >&2
+    exit 1
+  }
   command -v uv >/dev/null 2>&1 || "$python" -c 'import ensurepip, venv' 2>/dev/null || need venv
   header=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include") + "/Python.h")')
   [ -e "$header" ] || need dev
