@@ -12,6 +12,7 @@ from tests.support.daemon_process import DEAD_LETTER, INPUT
 from tests.support.harness import (
     Harness,
     event,
+    hush,
     make_config,
     mock_cluster,
     publish,
@@ -47,6 +48,7 @@ def test_retriable_errors_of_the_broker_cost_nothing(cluster: MockCluster, redis
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
+            hush(app)
             await publish_held(
                 app,
                 cluster,
@@ -66,6 +68,7 @@ def test_a_record_that_rejects_its_whole_batch_alone_becomes_a_dead_letter(clust
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
+            hush(app)
             # The first request holds all ten; then each is sent alone, and one of those is refused again.
             await publish_held(
                 app,
@@ -95,6 +98,7 @@ def test_a_dead_letter_that_is_refused_for_its_size_becomes_a_stub(cluster: Mock
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
+            hush(app)
             await publish_held(
                 app, cluster, [giant], lambda: cluster.push_errors(PRODUCE, [MSG_SIZE_TOO_LARGE, MSG_SIZE_TOO_LARGE])
             )
@@ -115,6 +119,7 @@ def test_an_event_over_the_producer_s_limit_is_dead_lettered_as_a_stub(cluster: 
         harness = Harness(config)
         async with harness as app:
             await settled(app)
+            hush(app)
             publish(cluster, [event("before"), giant, event("after")])
             await until(
                 lambda: app.books.account(INPUT).in_flight == 0 and app.books.account(INPUT).received == 3, "done"
@@ -136,6 +141,7 @@ def test_a_refused_topic_is_tried_again_until_it_is_allowed(
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
+            hush(app)
             await publish_held(
                 app,
                 cluster,
@@ -160,6 +166,7 @@ def test_after_a_fatal_error_a_new_producer_sends_everything_in_offset_order(
         harness = Harness(make_config(cluster, redis_node.url, pipeline={"batch_events_max": 10}))
         async with harness as app:
             await settled(app)
+            hush(app)
             payloads = [event(f"e{n:03}") for n in range(100)]
             await publish_held(app, cluster, payloads, lambda: cluster.broker_delay_ms(300))
             await until(lambda: app.books.account(INPUT).in_flight > 0, "some are in flight")
@@ -181,6 +188,7 @@ def test_no_offset_is_stored_while_kafka_acknowledges_nothing(cluster: MockClust
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
+            hush(app)
             await publish_held(
                 app,
                 cluster,
@@ -203,6 +211,7 @@ def test_a_dead_letter_with_a_giant_key_becomes_a_stub_without_it(cluster: MockC
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
+            hush(app)
             publish(cluster, [b"{"], key=b"k" * 1_200_000)
             publish(cluster, [b"["], key=b"short")
             await until(lambda: app.books.account(INPUT).dead_lettered == 2, "both are dead-lettered")
@@ -221,6 +230,7 @@ def test_a_fatal_error_while_records_are_tried_alone_buries_no_good_one(
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
+            hush(app)
             sink = app.kafka
             enqueue_alone = sink._enqueue_alone
 
@@ -252,6 +262,7 @@ def test_one_fatal_error_renews_the_producer_once(cluster: MockCluster, redis_no
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:
             await settled(app)
+            hush(app)
             payloads = [event(f"e{n}") for n in range(20)]
             await publish_held(app, cluster, payloads, lambda: cluster.broker_delay_ms(300))
             await until(lambda: app.books.account(INPUT).in_flight == 20, "they are in flight")

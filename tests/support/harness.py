@@ -130,16 +130,17 @@ def event(ident: str, **more: object) -> bytes:
 
 
 async def settled(app: App) -> None:
-    """Joined, connected, and its own health events acknowledged, the last of them: the next request is the test's.
-
-    A change of health would be sent at once, and meet the fault that was meant for the test's records.
-    """
+    """Joined, connected, and its own health events acknowledged."""
 
     def healthy() -> bool:
         statuses = app.probes.statuses.values()
         return len(statuses) == 5 and all(status.value == "healthy" for status in statuses)
 
     await until(lambda: app.source.joined and healthy() and app.kafka.queue_length == 0, "the daemon is well and idle")
+
+
+def hush(app: App) -> None:
+    """No health events from here on: a change is sent at once, and would meet the fault that is meant for records."""
     app.kafka.send_own = lambda *record: True
 
 
