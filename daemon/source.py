@@ -269,7 +269,9 @@ class Source:
             if not start.was_committed and key[0] not in looped
         ]
         if fresh:
-            # Committed at once: else a rebalance before the first record would choose the start anew.
+            # Committed at once: else a crash or a rebalance before the first commit would choose the start anew, and
+            # with `latest` go over what was taken meanwhile. Stored as well, as librdkafka tries those again.
+            self._consumer.commit(fresh)
             self._consumer.store(fresh)
         if keys:
             self._keep(self._compare_committed_ids(starts, self._generations(keys)))

@@ -109,6 +109,18 @@ def test_latest_is_not_applied_while_nobody_says_whether_the_topic_is_known():
     run(work)
 
 
+def test_the_start_of_a_partition_without_a_commit_is_committed_at_once():
+    async def work() -> None:
+        consumer = FakeConsumer()
+        consumer.group_offsets[OTHER_0] = PartitionOffset(*OTHER_0, 70)
+        async with world(consumer, "latest"):
+            consumer.rebalance("assign", IN_0, OTHER_0)
+            await until(lambda: consumer.assigns, "they are assigned")
+            assert consumer.commits == consumer.stored == [(*IN_0, 1000, -1, b"")]
+
+    run(work)
+
+
 def test_a_revoke_of_what_could_not_be_assigned_yet_is_answered_and_the_rest_is_assigned():
     async def work() -> None:
         consumer = FakeConsumer()
@@ -218,7 +230,7 @@ def test_a_commit_of_the_old_log_never_carries_the_id_of_the_new_one():
             assert consumer.stored[-1] == (*IN_0, 10, -1, b"topic_id=old")
             consumer.errors = {}
             await following
-            assert consumer.commits == [(*IN_0, 0, -1, b"topic_id=new")]
+            assert consumer.commits[-1] == (*IN_0, 0, -1, b"topic_id=new")
             assert consumer.assigns[-1] == [(*IN_0, 0)]
 
     run(work)
