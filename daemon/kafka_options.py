@@ -53,6 +53,7 @@ FORBIDDEN_PRODUCER: Final = {
     "transactional.id": "the daemon does not use transactions",
     "partitioner": "a trace must stay in one partition, as the Java clients place it",
     "message.max.bytes": "it is derived from pipeline.event_bytes_max",
+    "queue.buffering.max.kbytes": "it is derived from pipeline.memory_limit_mib; a larger record would wait for ever",
     "bootstrap.servers": "it is kafka.brokers",
     "metadata.broker.list": "it is kafka.brokers",
     "log.queue": "the daemon reads librdkafka's log itself",
