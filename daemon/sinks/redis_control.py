@@ -61,7 +61,8 @@ async def find_endpoint(config: RedisConfig) -> Endpoint:
     tls = _tls_context(config) if config.url.startswith("rediss:") else None
     database = int(parts.get("db") or 0)
     if config.sentinel is not None:
-        nodes = [(host, int(port)) for host, port in (node.rsplit(":", 1) for node in config.sentinel.nodes)]
+        pairs = (node.rsplit(":", 1) for node in config.sentinel.nodes)
+        nodes = [(host.strip("[]"), int(port)) for host, port in pairs]
         settings = {"socket_timeout": DIAL_TIMEOUT_S, "retry": ONE_TRY}
         finder = redis.asyncio.sentinel.Sentinel(nodes, sentinel_kwargs=settings)
         try:
