@@ -32,8 +32,8 @@ from ingestd.client.record import RecordMaker
 
 TOPIC = "observability.events"
 PARTITIONS = 4
-BATCH_EVENTS = 1000
-DISTINCT_EVENTS = 1000  # a program's event has just been made: it comes from the processor's cache, on all sides
+BATCH_EVENTS = 250
+DISTINCT_EVENTS = 250  # a program's event has just been made: it comes from the processor's cache, on all sides
 BARE_SIDES = ("bare", "bare record")
 OWN_SIDES = ("publish_log", "publish_many")
 SIDES = BARE_SIDES + OWN_SIDES

@@ -5,7 +5,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
@@ -25,7 +25,7 @@ from ingestd.client.events import Event, Level
 from ingestd.client.handle import OnDelivery, Record
 from ingestd.client.options import ProducerOptions
 from ingestd.client.producer import Core
-from ingestd.client.publishing import EventMaker, Fields, Labels, Made, Metadata, PublishMethods, SpanFields
+from ingestd.client.publishing import EventMaker, Labels, Made, Metadata, PublishMethods
 
 Sent = Coroutine[Any, Any, "asyncio.Future[Delivery]"]
 
@@ -226,10 +226,26 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
         message: str,
         labels: Labels = None,
         metadata: Metadata = None,
-        **fields: Unpack[Fields],
+        *,
+        correlation_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Sent:
         """`publish_log`, without waiting."""
-        return self._sender.publish_log(level, component, message, labels, metadata, **fields)
+        return self._sender.publish_log(
+            level,
+            component,
+            message,
+            labels,
+            metadata,
+            correlation_id=correlation_id,
+            trace_id=trace_id,
+            span_id=span_id,
+            data=data,
+            timestamp=timestamp,
+        )
 
     def send_metric(
         self,
@@ -238,10 +254,26 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
         value: float,
         labels: Labels = None,
         metadata: Metadata = None,
-        **fields: Unpack[Fields],
+        *,
+        correlation_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Sent:
         """`publish_metric`, without waiting."""
-        return self._sender.publish_metric(component, name, value, labels, metadata, **fields)
+        return self._sender.publish_metric(
+            component,
+            name,
+            value,
+            labels,
+            metadata,
+            correlation_id=correlation_id,
+            trace_id=trace_id,
+            span_id=span_id,
+            data=data,
+            timestamp=timestamp,
+        )
 
     def send_alert(
         self,
@@ -251,10 +283,27 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
         level: Level | str = Level.WARNING,
         labels: Labels = None,
         metadata: Metadata = None,
-        **fields: Unpack[Fields],
+        *,
+        correlation_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Sent:
         """`publish_alert`, without waiting."""
-        return self._sender.publish_alert(alert_id, alert_name, message, level, labels, metadata, **fields)
+        return self._sender.publish_alert(
+            alert_id,
+            alert_name,
+            message,
+            level,
+            labels,
+            metadata,
+            correlation_id=correlation_id,
+            trace_id=trace_id,
+            span_id=span_id,
+            data=data,
+            timestamp=timestamp,
+        )
 
     def send_trace(
         self,
@@ -267,7 +316,9 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
         *,
         parent_span_id: str | None = None,
         level: Level | str = Level.INFO,
-        **fields: Unpack[SpanFields],
+        correlation_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Sent:
         """`publish_trace`, without waiting."""
         return self._sender.publish_trace(
@@ -279,7 +330,9 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
             metadata,
             parent_span_id=parent_span_id,
             level=level,
-            **fields,
+            correlation_id=correlation_id,
+            data=data,
+            timestamp=timestamp,
         )
 
     def send_health(
@@ -288,10 +341,25 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
         status: str,
         details: Metadata = None,
         labels: Labels = None,
-        **fields: Unpack[Fields],
+        *,
+        correlation_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Sent:
         """`publish_health`, without waiting."""
-        return self._sender.publish_health(component, status, details, labels, **fields)
+        return self._sender.publish_health(
+            component,
+            status,
+            details,
+            labels,
+            correlation_id=correlation_id,
+            trace_id=trace_id,
+            span_id=span_id,
+            data=data,
+            timestamp=timestamp,
+        )
 
     def send_error(
         self,
@@ -300,10 +368,26 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
         error_type: str | None = None,
         labels: Labels = None,
         metadata: Metadata = None,
-        **fields: Unpack[Fields],
+        *,
+        correlation_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Sent:
         """`publish_error`, without waiting."""
-        return self._sender.publish_error(component, error, error_type, labels, metadata, **fields)
+        return self._sender.publish_error(
+            component,
+            error,
+            error_type,
+            labels,
+            metadata,
+            correlation_id=correlation_id,
+            trace_id=trace_id,
+            span_id=span_id,
+            data=data,
+            timestamp=timestamp,
+        )
 
     async def flush(self, timeout_s: float = 30.0) -> int:
         """Send what lingers, and wait for all acknowledgements. How many events still wait when the time is over."""

@@ -132,7 +132,7 @@ def bind(
 
 
 # W3C Trace Context, section 3.2.2.
-_HEX: Final = "0123456789abcdef"
+HEX: Final = "0123456789abcdef"
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 
 
@@ -147,16 +147,14 @@ def w3c_trace_id(trace_id: str) -> str | None:
 
 def w3c_span_id(span_id: str) -> str | None:
     """The span id as 16 lower-case hex digits. None when it has another form."""
-    # strip() takes from the ends only, and all when nothing else stands between: 0.06 µs against 0.4 of a regex.
-    if len(span_id) == 16 and not span_id.strip(_HEX) and span_id.strip("0"):
-        return span_id
     return _w3c(span_id) if len(span_id) == 16 else None
 
 
 def _w3c(digits: str) -> str | None:
-    if digits.strip(_HEX):
+    # strip() takes from the ends only, and all when nothing else stands between: 0.06 µs against 0.4 of a regex.
+    if digits.strip(HEX):
         digits = digits.lower()
-        if digits.strip(_HEX):
+        if digits.strip(HEX):
             return None
     return digits if digits.strip("0") else None
 

@@ -33,11 +33,8 @@ def new_event_id() -> str:
     except IndexError:
         bits = int.from_bytes(os.urandom(_POOLED * _UUID_BYTES), "big") & _UUID_CLEAR | _UUID_SET
         digits = bits.to_bytes(_POOLED * _UUID_BYTES, "big").hex()
-        made = [
-            f"{digits[i : i + 8]}-{digits[i + 8 : i + 12]}-{digits[i + 12 : i + 16]}-"
-            f"{digits[i + 16 : i + 20]}-{digits[i + 20 : i + 32]}"
-            for i in range(0, len(digits), 32)
-        ]
+        whole = (digits[start : start + 32] for start in range(0, len(digits), 32))
+        made = [f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}" for text in whole]
         last = made.pop()
         _uuids.extend(made)
         return last

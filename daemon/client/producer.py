@@ -36,7 +36,7 @@ class Batch:
         self._unsampled_trace = unsampled_trace
 
     def __iter__(self) -> Iterator[Record]:
-        """RecordMaker.head of each, where what an event shares with the one before is not looked up again."""
+        """RecordMaker.make of each, where what an event shares with the one before is not looked up again."""
         records, unsampled = self._records, self._unsampled_trace
         kind = level = service = correlation = trace = None
         of_kind: tuple[Header, ...] = ()

@@ -14,7 +14,7 @@ import math
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Generic, TypeVar
 
 from ingestd.client.context import TraceContext, current
 from ingestd.client.events import Event, EventType, InvalidEvent, Level, format_timestamp, parse_timestamp_ns
@@ -29,26 +29,6 @@ NS_PER_S: Final = 1_000_000_000
 STACK_CHARACTERS_MAX: Final = 16_384
 # Above this a double holds no odd whole number, and Go writes an exponent at 1e21.
 WHOLE_MAX: Final = 1 << 53
-
-
-class SpanFields(TypedDict, total=False):
-    """The keywords of `publish_trace`.
-
-    correlation_id: a text; absent or None means that of the running code (`ingestd.client.bind`), an empty text means
-    none. data: anything that JSON holds; with a kind that has data of its own, a mapping that is added to it.
-    timestamp: when it happened, an aware datetime or RFC 3339; now when absent.
-    """
-
-    correlation_id: str | None
-    data: Any
-    timestamp: datetime | str | None
-
-
-class Fields(SpanFields, total=False):
-    """The keywords of every other `publish_*`: trace_id and span_id too, which are read as correlation_id is."""
-
-    trace_id: str | None
-    span_id: str | None
 
 
 class EventMaker:
@@ -69,8 +49,13 @@ class EventMaker:
             text = format_timestamp(second * NS_PER_S)[:-1]
             # One assignment, so that another thread never sees the one without the other.
             self._second = (second, text)
-        ns = now_ns - second * NS_PER_S
-        return f"{f'{text}.{ns:09d}'.rstrip('0')}Z" if ns else text + "Z"
+        # Nine digits of the fraction, and the 1 before them: a third less than formatting.
+        digits = str(now_ns - second * NS_PER_S + NS_PER_S)
+        if digits[-1] == "0":
+            digits = digits.rstrip("0")
+            if digits == "1":
+                return text + "Z"
+        return f"{text}.{digits[1:]}Z"
 
     def make(
         self,
@@ -81,7 +66,6 @@ class EventMaker:
         labels: Labels,
         metadata: Metadata,
         own_data: Any,
-        *,
         correlation_id: str | None = None,
         trace_id: str | None = None,
         span_id: str | None = None,
@@ -203,6 +187,10 @@ Published = TypeVar("Published", covariant=True)
 class PublishMethods(Generic[Published]):
     """The `publish_*` methods. `Producer` gives them a future as result, `AsyncProducer` something to await.
 
+    Keywords of all: correlation_id, trace_id, span_id: texts; None means that of the running code
+    (`ingestd.client.bind`), an empty text means none. data: anything that JSON holds; with a kind that has data of its
+    own, a mapping that is added to it. timestamp: when it happened, an aware datetime or RFC 3339; now when None.
+
     All raise InvalidEvent before anything is sent, with the name of the field; QueueFull when the queue stayed full for
     `queue_timeout_s`; ProducerClosed.
     """
@@ -226,11 +214,29 @@ class PublishMethods(Generic[Published]):
         message: str,
         labels: Labels = None,
         metadata: Metadata = None,
-        **fields: Unpack[Fields],
+        *,
+        correlation_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Published:
         """Publish a log event. level: a Level, or its name or alias in any case. labels: text to text."""
         return self._publish(
-            self._maker.make(EventType.LOG, level, component, message, labels, metadata, None, **fields)
+            self._maker.make(
+                EventType.LOG,
+                level,
+                component,
+                message,
+                labels,
+                metadata,
+                None,
+                correlation_id,
+                trace_id,
+                span_id,
+                data,
+                timestamp,
+            )
         )
 
     def publish_metric(
@@ -240,15 +246,33 @@ class PublishMethods(Generic[Published]):
         value: float,
         labels: Labels = None,
         metadata: Metadata = None,
-        **fields: Unpack[Fields],
+        *,
+        correlation_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Published:
         """Publish a metric event, level info. value: a finite number, in the unit that the name says."""
         check_text("name", name)
         number = plain_number("value", value)
-        data = {"metric_name": name, "value": number}
+        own = {"metric_name": name, "value": number}
         message = f"Metric: {name} = {number}"
         return self._publish(
-            self._maker.make(EventType.METRIC, Level.INFO, component, message, labels, metadata, data, **fields)
+            self._maker.make(
+                EventType.METRIC,
+                Level.INFO,
+                component,
+                message,
+                labels,
+                metadata,
+                own,
+                correlation_id,
+                trace_id,
+                span_id,
+                data,
+                timestamp,
+            )
         )
 
     def publish_alert(
@@ -259,14 +283,32 @@ class PublishMethods(Generic[Published]):
         level: Level | str = Level.WARNING,
         labels: Labels = None,
         metadata: Metadata = None,
-        **fields: Unpack[Fields],
+        *,
+        correlation_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Published:
         """Publish an alert event. alert_id: of this alert, not of its rule. Component `alerting`."""
         check_text("alert_id", alert_id)
         check_text("alert_name", alert_name)
-        data = {"alert_id": alert_id, "alert_name": alert_name}
+        own = {"alert_id": alert_id, "alert_name": alert_name}
         return self._publish(
-            self._maker.make(EventType.ALERT, level, "alerting", message, labels, metadata, data, **fields)
+            self._maker.make(
+                EventType.ALERT,
+                level,
+                "alerting",
+                message,
+                labels,
+                metadata,
+                own,
+                correlation_id,
+                trace_id,
+                span_id,
+                data,
+                timestamp,
+            )
         )
 
     def publish_trace(
@@ -280,7 +322,9 @@ class PublishMethods(Generic[Published]):
         *,
         parent_span_id: str | None = None,
         level: Level | str = Level.INFO,
-        **fields: Unpack[SpanFields],
+        correlation_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Published:
         """Publish the trace event of a span that has just ended.
 
@@ -289,7 +333,7 @@ class PublishMethods(Generic[Published]):
         check_text("trace_id", trace_id)
         check_text("span_id", span_id)
         check_operation(operation)
-        data = {"operation": operation, "duration_ms": duration_ms(duration)}
+        own = {"operation": operation, "duration_ms": duration_ms(duration)}
         metadata = with_parent(metadata, parent_span_id)
         message = f"Trace: {operation}"
         return self._publish(
@@ -300,10 +344,12 @@ class PublishMethods(Generic[Published]):
                 message,
                 labels,
                 metadata,
+                own,
+                correlation_id,
+                trace_id,
+                span_id,
                 data,
-                trace_id=trace_id,
-                span_id=span_id,
-                **fields,
+                timestamp,
             )
         )
 
@@ -313,15 +359,33 @@ class PublishMethods(Generic[Published]):
         status: str,
         details: Metadata = None,
         labels: Labels = None,
-        **fields: Unpack[Fields],
+        *,
+        correlation_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Published:
         """Publish a health event. status: `healthy`, or what it is instead. details: stand in `metadata`."""
         check_text("status", status)
         level = Level.INFO if status == "healthy" else Level.WARNING
         message = f"Health check: {component} is {status}"
-        data = {"status": status}
+        own = {"status": status}
         return self._publish(
-            self._maker.make(EventType.HEALTH, level, component, message, labels, details, data, **fields)
+            self._maker.make(
+                EventType.HEALTH,
+                level,
+                component,
+                message,
+                labels,
+                details,
+                own,
+                correlation_id,
+                trace_id,
+                span_id,
+                data,
+                timestamp,
+            )
         )
 
     def publish_error(
@@ -331,7 +395,12 @@ class PublishMethods(Generic[Published]):
         error_type: str | None = None,
         labels: Labels = None,
         metadata: Metadata = None,
-        **fields: Unpack[Fields],
+        *,
+        correlation_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        data: Any = None,
+        timestamp: datetime | str | None = None,
     ) -> Published:
         """Publish an error: a log event of level error.
 
@@ -341,7 +410,20 @@ class PublishMethods(Generic[Published]):
         message, error_type, stack = describe_error(error, error_type)
         if stack is not None:
             metadata = {"stack_trace": stack, **(metadata or {})}
-        data = {"error_type": error_type}
+        own = {"error_type": error_type}
         return self._publish(
-            self._maker.make(EventType.LOG, Level.ERROR, component, message, labels, metadata, data, **fields)
+            self._maker.make(
+                EventType.LOG,
+                Level.ERROR,
+                component,
+                message,
+                labels,
+                metadata,
+                own,
+                correlation_id,
+                trace_id,
+                span_id,
+                data,
+                timestamp,
+            )
         )

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from ingestd.client.context import (
+    HEX,
     PLAIN_CORRELATION,
     TRACEPARENT,
     HeaderNames,
@@ -89,9 +90,11 @@ def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Metadata as it stands on the wire: text to anything, None when there is none. Raises InvalidEvent."""
     if not metadata:
         return None
+    if type(metadata) is dict:
+        return metadata
     if not isinstance(metadata, Mapping):
         raise InvalidEvent(f"metadata: {metadata!r} is no mapping")
-    return metadata if type(metadata) is dict else dict(metadata)
+    return dict(metadata)
 
 
 class RecordMaker:
@@ -108,8 +111,18 @@ class RecordMaker:
     def make(self, event: Event, sampled: bool) -> Record:
         """The record of an event that is `checked`, or comes from EventMaker. Raises InvalidEvent."""
         value = self.value(event)
-        key, headers = self.head(event, sampled)
-        return value, key, headers
+        correlation, trace, span = event.correlation_id, event.trace_id, event.span_id
+        kind = self._kinds.get((event.type, event.level, event.service))
+        if kind is None:
+            kind = self.kind_headers(event.type, event.level, event.service)
+        if correlation is None and trace is None and span is None:
+            return value, None, [*kind]
+        ids = self._ids.get((correlation, trace))
+        shared, parent = self.shared_headers(correlation, trace) if ids is None else ids
+        headers = [*kind, *shared]
+        if span:
+            self.add_span(headers, span, parent, "-01" if sampled else "-00")
+        return value, trace or correlation, headers
 
     def value(self, event: Event) -> bytes:
         """The event as JSON. Raises InvalidEvent."""
@@ -121,22 +134,14 @@ class RecordMaker:
             raise InvalidEvent(f"the event has {len(value)} bytes; at most {self._event_bytes_max} are allowed")
         return value
 
-    def head(self, event: Event, sampled: bool) -> tuple[str | None, Headers]:
-        """Key and headers of an event that has a value."""
-        correlation, trace, span = event.correlation_id, event.trace_id, event.span_id
-        kind = self.kind_headers(event.type, event.level, event.service)
-        if correlation is None and trace is None and span is None:
-            return None, [*kind]
-        shared, parent = self.shared_headers(correlation, trace)
-        headers = [*kind, *shared]
-        if span:
-            self.add_span(headers, span, parent, "-01" if sampled else "-00")
-        return trace or correlation, headers
-
     def add_span(self, headers: Headers, span: str, parent: str | None, flags: str) -> None:
         """The headers that an event shares with none. `parent`: the start of `traceparent`, see `shared_headers`."""
         headers.append((self._span_name, span.encode()))
-        if parent is not None and (w3c_span := w3c_span_id(span)) is not None:
+        if parent is None:
+            return
+        if len(span) == 16 and not span.strip(HEX) and span.strip("0"):
+            headers.append((TRACEPARENT, f"{parent}{span}{flags}"))
+        elif (w3c_span := w3c_span_id(span)) is not None:
             headers.append((TRACEPARENT, f"{parent}{w3c_span}{flags}"))
 
     def kind_headers(self, kind: EventType, level: Level, service: str) -> tuple[Header, ...]:

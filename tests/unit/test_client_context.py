@@ -5,6 +5,7 @@ import contextvars
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 from opentelemetry import trace as otel
@@ -55,21 +56,19 @@ def test_each_task_has_its_own_and_starts_with_its_makers():
     assert asyncio.run(work()) == [(f"c{number}", "t") for number in range(10)]
 
 
+def in_thread(call: Callable[[], TraceContext]) -> TraceContext:
+    found: list[TraceContext] = []
+    thread = threading.Thread(target=lambda: found.append(call()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
 def test_a_thread_has_none_unless_it_is_carried_over():
-    found = []
     with bind(correlation_id="c"):
-        for target in (
-            lambda: found.append(current()),
-            lambda run=contextvars.copy_context().run: run(found.append, current()),
-        ):
-            thread = threading.Thread(target=target)
-            thread.start()
-            thread.join()
         carried = contextvars.copy_context()
-        thread = threading.Thread(target=lambda: found.append(carried.run(current)))
-        thread.start()
-        thread.join()
-    assert found[0] == EMPTY and found[-1] == TraceContext("c")
+        assert in_thread(current) == EMPTY
+        assert in_thread(lambda: carried.run(current)) == TraceContext("c")
 
 
 def test_headers_of_a_request():
