@@ -41,6 +41,7 @@ from ingestd.occurrences import (
     SHUT_OUT,
     Occurrences,
 )
+from ingestd.peek import Peeker, RecordTimes
 from ingestd.phases import Phases
 from ingestd.probes import Probes
 from ingestd.service import Service
@@ -155,6 +156,7 @@ class App:
 
     def build_observers(self) -> None:
         """Who looks at the rooms and tells others: health events, systemd, HTTP."""
+        self.times = RecordTimes(Peeker(self.config.kafka, f"{self.client_id}-peek"), self.loop.time)
         self.probes = Probes(
             self.config,
             self.make_reporter(),
@@ -166,6 +168,7 @@ class App:
             self.ledger,
             self.books,
             self.counters,
+            self.times,
             self.log,
         )
         self.service = Service(
@@ -363,6 +366,7 @@ class App:
         for task in self.tasks:
             task.cancel()  # from here on the handles may not be asked any more
         self.source.stop()
+        self.times.stop()
         torn_down = await self.tear_down()
         commit_error = self.source.commit_error  # then some events come again, though every sink has them
         done = drained and left and torn_down and not commit_error and self.failure is None
@@ -386,6 +390,7 @@ class App:
             return False
         self.engine.release_all()
         await run(None, self.source.join_network)
+        await run(None, self.times.join)
         return await run(None, destroy_all, [self.consumer])
 
     def write_books(self) -> None:

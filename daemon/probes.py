@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from ingestd._librdkafka import Consumer
 from ingestd.config import Config
@@ -13,12 +13,32 @@ from ingestd.health import HealthReporter, PartitionLag, Status, lag_status, pip
 from ingestd.ledger import Key, Ledger
 from ingestd.metrics import Books, Counters
 from ingestd.model import EventType
+from ingestd.peek import Place, RecordTimes
 from ingestd.sinks.kafka import KafkaSink
 from ingestd.sinks.redis import RedisSink
 from ingestd.source import Source
 
 # How often changes are looked for between two reports.
 LOOK_INTERVAL_S = 0.5
+# While nothing is taken no fetch reply tells the ends of the logs: the broker is asked this often.
+HELD_BACK_INTERVAL_S = 1.0
+# A partition that goes on is as old as it was a moment ago, if nobody knows better.
+CARRIED_MS_MAX = 2000
+
+
+class _Seen(NamedTuple):
+    """A partition that is behind: where it stood at the last look, and from when its first unfinished record is.
+
+    known_at_ms: when that was last known; -1: never, and `first_ms` is when it was first seen there.
+    """
+
+    place: Place
+    first_ms: int
+    known_at_ms: int
+
+    def carries(self, place: Place, now_ms: int) -> bool:
+        known = self.known_at_ms >= 0 and now_ms - self.known_at_ms <= CARRIED_MS_MAX
+        return known and self.place.generation == place.generation
 
 
 class Probes:
@@ -36,6 +56,7 @@ class Probes:
         ledger: Ledger,
         books: Books,
         counters: Counters,
+        times: RecordTimes,
         log: logging.Logger,
     ) -> None:
         self._config = config
@@ -48,10 +69,11 @@ class Probes:
         self._ledger = ledger
         self._books = books
         self._counters = counters
+        self._times = times
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._high: dict[Key, int] = {}
-        self._standing: dict[tuple[str, int, int], int] = {}  # partition and position -> when it was first seen there
+        self._behind: dict[Key, _Seen] = {}
         self._window: list[tuple[float, int, int]] = []  # (time, received, dead-lettered)
         self.statuses: dict[str, Status] = {}
 
@@ -60,13 +82,23 @@ class Probes:
         self._config, self._reporter = config, reporter
 
     async def run(self) -> None:
-        while True:
-            due_s = self._loop.time() + self._config.health.interval_s
-            await self._refresh_watermarks()
-            self._report(all_of_them=True)
-            while self._loop.time() < due_s:
-                await asyncio.sleep(min(LOOK_INTERVAL_S, max(0.0, due_s - self._loop.time())))
-                self._report(all_of_them=False)
+        asking: asyncio.Task[None] | None = None
+        try:
+            while True:
+                due_s = self._loop.time() + self._config.health.interval_s
+                await self._refresh_watermarks()
+                asked_s = self._loop.time()
+                self._report(all_of_them=True)
+                while self._loop.time() < due_s:
+                    await asyncio.sleep(min(LOOK_INTERVAL_S, max(0.0, due_s - self._loop.time())))
+                    stale = self._engine.holding_back and self._loop.time() - asked_s >= HELD_BACK_INTERVAL_S
+                    if stale and (asking is None or asking.done()):
+                        asked_s = self._loop.time()
+                        asking = asyncio.ensure_future(self._refresh_watermarks())
+                    self._report(all_of_them=False)
+        finally:
+            if asking is not None:
+                asking.cancel()
 
     async def _refresh_watermarks(self) -> None:
         """Cached watermarks freeze when nothing is fetched, so where they did not move the broker is asked."""
@@ -89,28 +121,44 @@ class Probes:
     def lag(self) -> list[PartitionLag]:
         """Of every partition that is owned and of which both ends are known."""
         now_ms = int(time.time() * 1000)
-        result = []
-        standing: dict[tuple[str, int, int], int] = {}
-        for key in self._ledger.partitions():
+        owned = self._ledger.partitions()
+        for gone in self._high.keys() - set(owned):
+            del self._high[gone]
+        ends: dict[Key, tuple[int, int]] = {}
+        waiting: dict[Key, Place] = {}
+        for key in owned:
             _, cached = self._consumer.cached_watermarks(*key)
             high = max(cached, self._high.get(key, -1))
             first = self._ledger.next_offset(*key)
             if high < 0 or first < 0:
                 continue
-            first_ms = self._ledger.first_unfinished_ms(*key)
-            behind = max(0, high - first)
-            if behind and first_ms < 0:
-                # Nothing of it was taken, so its record's time is not known: at least since it was first seen so.
-                first_ms = self._standing.setdefault((*key, first), now_ms)
-                standing[*key, first] = first_ms
-            seconds = max(0.0, (now_ms - first_ms) / 1000) if behind else 0.0
-            result.append(
-                PartitionLag(*key, behind, round(seconds, 3), max(0, self._source.committed.get(key, 0)), first, high)
-            )
-        self._standing = standing
-        for gone in set(self._high) - set(self._ledger.partitions()):
-            del self._high[gone]
+            ends[key] = (first, high)
+            if high > first:
+                waiting[key] = Place(self._ledger.generation(*key), first)
+        self._behind = self._dated(waiting, now_ms)
+        result = []
+        for key, (first, high) in ends.items():
+            seconds = max(0.0, (now_ms - self._behind[key].first_ms) / 1000) if key in waiting else 0.0
+            committed = max(0, self._source.committed.get(key, 0))
+            result.append(PartitionLag(*key, max(0, high - first), round(seconds, 3), committed, first, high))
         return result
+
+    def _dated(self, waiting: dict[Key, Place], now_ms: int) -> dict[Key, _Seen]:
+        """From when the first unfinished record of each is. Of what was not taken that is asked, and until it is told
+        it counts from when it was first seen so, or from the record before, if that was a moment ago."""
+        taken = {key: self._ledger.first_unfinished_ms(*key) for key in waiting}
+        told = self._times.find({key: place for key, place in waiting.items() if taken[key] < 0})
+        seen = {}
+        for key, place in waiting.items():
+            first_ms = told.get(key, taken[key])
+            before = self._behind.get(key)
+            if first_ms >= 0:
+                seen[key] = _Seen(place, first_ms, now_ms)
+            elif before is not None and (before.place == place or before.carries(place, now_ms)):
+                seen[key] = before._replace(place=place)
+            else:
+                seen[key] = _Seen(place, now_ms, -1)
+        return seen
 
     def _in_window(self) -> tuple[int, int]:
         """(received, dead-lettered) in the flood window."""

@@ -7,13 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import click
-from confluent_kafka import (
-    TIMESTAMP_NOT_AVAILABLE,
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
@@ -21,11 +15,10 @@ from ingestd import config_check
 from ingestd.cli import config_option
 from ingestd.cli.topics import ANSWER_TIMEOUT_S, Cluster, ClusterError
 from ingestd.config import Config, load
-from ingestd.kafka_options import client_options
+from ingestd.peek import NO_TIME, Peeker
 
 # One look at the oldest unread record of each partition that is behind: for all of them together.
 PEEK_TIMEOUT_S: Final = 10.0
-PEEK_BYTES: Final = 64 * 1024
 
 
 class Row(NamedTuple):
@@ -58,14 +51,10 @@ class Asker:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.cluster = Cluster(config.kafka)
-        options = client_options(config.kafka, f"{config.kafka.client_id or 'ingestd'}-lag")
-        # It never joins: its positions are given, and nothing is committed.
-        options |= {"group.id": config.kafka.group_id, "enable.auto.commit": "false", "log_level": "0"}
-        options |= {"fetch.message.max.bytes": str(PEEK_BYTES), "enable.partition.eof": "false"}
-        self.consumer = Consumer(options)
+        self.peeker = Peeker(config.kafka, f"{config.kafka.client_id or 'ingestd'}-lag")
 
     def close(self) -> None:
-        self.consumer.close()
+        self.peeker.rest()
 
     def partitions(self) -> list[TopicPartition]:
         metadata = self.cluster.metadata()
@@ -82,7 +71,7 @@ class Asker:
         rows = []
         for place in partitions:
             try:
-                start, end = self.consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)
+                start, end = self.peeker.consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)
             except KafkaException as error:
                 raise ClusterError(error.args[0].str()) from None
             offset = committed.get((place.topic, place.partition), -1)
@@ -93,22 +82,12 @@ class Asker:
 
     def ages(self, behind: list[Row]) -> dict[tuple[str, int], float]:
         """Seconds since the oldest uncommitted record of each, where it could be read in time."""
-        if not behind:
-            return {}
-        self.consumer.assign(
-            [TopicPartition(row.topic, row.partition, max(row.log_start, row.committed)) for row in behind]
-        )
-        ages: dict[tuple[str, int], float] = {}
-        deadline_s = time.monotonic() + PEEK_TIMEOUT_S
-        while len(ages) < len(behind) and time.monotonic() < deadline_s:
-            for message in self.consumer.consume(500, 0.5):
-                if message.error() is None and (message.topic(), message.partition()) not in ages:
-                    kind, stamp_ms = message.timestamp()
-                    if kind != TIMESTAMP_NOT_AVAILABLE:
-                        ages[message.topic(), message.partition()] = round(max(0.0, time.time() - stamp_ms / 1000), 3)
-                    self.consumer.pause([TopicPartition(message.topic(), message.partition())])
-        self.consumer.unassign()
-        return ages
+        offsets = {(row.topic, row.partition): max(row.log_start, row.committed) for row in behind}
+        times_ms = self.peeker.times_ms(offsets, PEEK_TIMEOUT_S)
+        now_s = time.time()
+        return {
+            key: round(max(0.0, now_s - time_ms / 1000), 3) for key, time_ms in times_ms.items() if time_ms != NO_TIME
+        }
 
 
 def as_dict(group: str, rows: list[Row], now_s: float) -> dict[str, Any]:

@@ -44,6 +44,7 @@ LEVELS = {
     "health": 2,
     "exposition": 2,
     "_librdkafka": 3,
+    "peek": 3,
     "beginnings": 4,
     "source": 5,
     "sinks": 3,

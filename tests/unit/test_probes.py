@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +17,7 @@ from ingestd.health import HealthReporter, Status
 from ingestd.ledger import Key, Ledger, LedgerSpan
 from ingestd.metrics import Books, Counters
 from ingestd.model import EventType
+from ingestd.peek import RecordTimes
 from ingestd.probes import Probes
 from tests.support.fake_consumer import FakeConsumer
 from tests.support.harness import LogLines, until
@@ -36,6 +37,8 @@ class World:
         self.ledger, self.books = Ledger(), Books()
         self.asked: list[Key] = []
         self.cluster_is_silent = False
+        self.record_ms: dict[tuple[Key, int], int] = {}  # what a look tells
+        self.peeked: list[dict[Key, int]] = []
         self.sent: list[tuple[int, dict[str, Any]]] = []
         self.source = SimpleNamespace(joined=True, missed=0, committed={}, ask_offsets=self._ask_offsets)
         self.kafka = SimpleNamespace(open_count=0, was_fatal=0, refused_count=0, send_own=self._send_own)
@@ -58,11 +61,26 @@ class World:
             self.ledger,
             self.books,
             Counters(),
+            RecordTimes(self, lambda: self.clock_s),
             log,
         )
         reporter = HealthReporter(self.config.health, "service", "host", "", "0")
         self.probes = Probes(self.config, reporter, *rooms)
         self.probes._loop = SimpleNamespace(time=lambda: self.clock_s)
+
+    # The peeker's part
+
+    awake = False
+
+    def times_ms(self, offsets: Mapping[Key, int]) -> dict[Key, int]:
+        self.peeked.append(dict(offsets))
+        return {key: self.record_ms[key, offset] for key, offset in offsets.items() if (key, offset) in self.record_ms}
+
+    async def told(self) -> list[float]:
+        """Seconds behind, when what was asked has been answered."""
+        self.probes.lag()
+        await until(lambda: self.probes._times._aside is None, "the look ends")
+        return [row.seconds for row in self.probes.lag()]
 
     async def _ask_offsets(self, rows: list[tuple[str, int, int]]) -> list[PartitionOffset]:
         self.asked += [row[:2] for row in rows]
@@ -145,7 +163,7 @@ def test_no_figure_is_ever_below_zero(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_stands_without_being_taken_grows_older(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time of a record that was never taken is not known; it waits at least since it was first seen."""
+    """While nobody tells the time of a record that was never taken, it waits at least since it was first seen."""
 
     async def work(world: World) -> None:
         world.ledger.assign(*A0, 40)
@@ -160,7 +178,80 @@ def test_what_stands_without_being_taken_grows_older(monkeypatch: pytest.MonkeyP
         assert world.probes.lag()[0].seconds == 5.0
         world.ledger.assign(*A0, 60)
         world.probes.lag()
-        assert world.probes._standing == {}, "nothing is kept of what moved on"
+        assert world.probes._behind == {}, "nothing is kept of what moved on"
+
+    run(monkeypatch, work)
+
+
+def test_what_was_never_taken_is_as_old_as_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(world: World) -> None:
+        world.ledger.assign(*A0, 40)
+        world.ledger.assign(*A1, 50)
+        world.consumer.watermarks = {A0: 41, A1: 50}
+        world.record_ms[A0, 40] = START_MS - 3_600_000
+        assert [row.seconds for row in world.probes.lag()] == [0.0, 0.0], "it is told aside"
+        assert await world.told() == [3600.0, 0.0]
+        world.clock_s += 30
+        assert await world.told() == [3630.0, 0.0]
+        assert world.peeked == [{A0: 40}], "once a place, and only of what is behind"
+
+    run(monkeypatch, work)
+
+
+def test_another_assignment_asks_anew_and_what_was_told_of_the_old_one_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(world: World) -> None:
+        world.ledger.assign(*A0, 40)
+        world.consumer.watermarks[A0] = 41
+        world.record_ms[A0, 40] = START_MS - 3_600_000
+        assert await world.told() == [3600.0]
+        world.ledger.revoke(*A0)
+        assert world.probes.lag() == []
+        world.ledger.assign(*A0, 40)
+        world.record_ms[A0, 40] = START_MS - 5_000
+        assert [row.seconds for row in world.probes.lag()] == [0.0], "the topic may have been made anew"
+        assert await world.told() == [5.0]
+
+    run(monkeypatch, work)
+
+
+def test_a_partition_that_goes_on_is_as_old_as_it_was_a_moment_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a backlog is worked off, no batch may be open at the moment of a look: that is not 0 s behind."""
+
+    async def work(world: World) -> None:
+        world.ledger.assign(*A0, 40)
+        world.consumer.watermarks[A0] = 100
+        world.open(0, 40, 20, START_MS - 600_000)
+        assert world.probes.lag()[0].seconds == 600.0
+        world.ledger.finish(1)
+        world.clock_s += 1
+        assert world.probes.lag()[0].seconds == 601.0
+        world.clock_s += 5
+        world.ledger.advance(*A0, 70)
+        assert world.probes.lag()[0].seconds == 0.0, "what was known long ago is not carried on"
+
+    run(monkeypatch, work)
+
+
+def test_while_a_sink_is_waited_for_the_ends_are_asked_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes_module, "LOOK_INTERVAL_S", 0.001)
+
+    async def work(world: World) -> None:
+        world.ledger.assign(*A0, 100)
+        running = asyncio.create_task(world.probes.run())
+        await until(lambda: len(world.sent) == 5, "the first report")
+        world.asked.clear()
+        world.clock_s += 1.5
+        await asyncio.sleep(0.05)
+        assert world.asked == [], "fetch replies tell them"
+        world.engine.holding_back = True
+        world.consumer.limits[A0] = (0, 130)
+        await until(lambda: world.probes.lag()[0].records == 30, "the new end")
+        world.clock_s += 0.5
+        await asyncio.sleep(0.05)
+        assert world.asked == [A0]
+        running.cancel()
 
     run(monkeypatch, work)
 
