@@ -57,6 +57,7 @@ class DaemonProcess:
             base["kafka"]["consumer_options"] = {}
         self.config_path.write_text(yaml.safe_dump(merged(base, overrides)))
         self.process: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}
 
     def start(self) -> "DaemonProcess":
         self.books_path.unlink(missing_ok=True)
@@ -75,6 +76,7 @@ class DaemonProcess:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                env=os.environ | self.environment,
             )
         return self
 

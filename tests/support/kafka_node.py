@@ -104,12 +104,13 @@ class KafkaNode:
         path.write_text("Configuration:\n  Loggers:\n    Root:\n      level: error\n")
         return path
 
-    def _java(self, *words: str) -> None:
+    def _java(self, *words: str) -> str:
         done = subprocess.run(
             self._command(*words), capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
         )
         if done.returncode:
             raise RuntimeError(f"{words[0]} failed: {done.stdout[-2000:]} {done.stderr[-2000:]}")
+        return done.stdout
 
     def start(self) -> "KafkaNode":
         with open(self.folder / "broker.log", "ab") as log:
@@ -196,6 +197,15 @@ class KafkaNode:
             return {row.partition: row.offset for row in rows}
 
         return wait_until(ask, "the coordinator answers", 30)
+
+    def group_lag(self, group: str) -> dict[tuple[str, int], int]:
+        """What Kafka's own kafka-consumer-groups says of a group, by partition; 0 where it says nothing."""
+        tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+        text = self._java(tool, "--bootstrap-server", self.bootstrap, "--describe", "--group", group)
+        header, *rows = [line.split() for line in text.splitlines() if line.strip() and "has no active" not in line]
+        assert header[:3] == ["GROUP", "TOPIC", "PARTITION"], text
+        place = header.index("LAG")
+        return {(row[1], int(row[2])): 0 if row[place] == "-" else int(row[place]) for row in rows}
 
     def _watcher(self, group: str) -> Consumer:
         """A client that never joins the group. Kept: making one costs more than the question."""
