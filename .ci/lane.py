@@ -31,9 +31,12 @@ def children() -> dict[int, str]:
 
 def end_all() -> None:
     """Kill the children until there are none: those of a killed one become this process's."""
+    told: set[int] = set()
     while left := children():
         for pid, line in left.items():
-            print(f"left running, and ended now: {pid} {line[:200]}", flush=True)
+            if pid not in told:  # one that is being killed may take its time
+                print(f"left running, and ended now: {pid} {line[:200]}", flush=True)
+                told.add(pid)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)

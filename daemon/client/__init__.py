@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from ingestd.client.events import InvalidEvent as InvalidEvent
     from ingestd.client.events import Level as Level
     from ingestd.client.filters import EventFilter as EventFilter
+    from ingestd.client.intake import ConsumerFailed as ConsumerFailed
+    from ingestd.client.intake import DeadLetterFailed as DeadLetterFailed
     from ingestd.client.log_handler import LogHandler as LogHandler
+    from ingestd.client.loop import Reject as Reject
     from ingestd.client.producer import Producer as Producer
     from ingestd.client.service import AsyncEventStreamingService as AsyncEventStreamingService
     from ingestd.client.service import EventStreamingService as EventStreamingService
@@ -45,6 +48,8 @@ _MODULES = {
     "AsyncProducer": "async_producer",
     "BatchFailed": "delivery",
     "Consumer": "consumer",
+    "ConsumerFailed": "intake",
+    "DeadLetterFailed": "intake",
     "Delivery": "delivery",
     "DeliveryFailed": "delivery",
     "Event": "events",
@@ -60,6 +65,7 @@ _MODULES = {
     "ProducerClosed": "delivery",
     "PublishError": "delivery",
     "QueueFull": "delivery",
+    "Reject": "loop",
     "TraceContext": "context",
     "attach": "context",
     "bind": "context",
@@ -76,6 +82,8 @@ __all__ = [
     "AsyncProducer",
     "BatchFailed",
     "Consumer",
+    "ConsumerFailed",
+    "DeadLetterFailed",
     "Delivery",
     "DeliveryFailed",
     "Event",
@@ -91,6 +99,7 @@ __all__ = [
     "ProducerClosed",
     "PublishError",
     "QueueFull",
+    "Reject",
     "TraceContext",
     "attach",
     "bind",

@@ -44,18 +44,23 @@ class AsyncConsumer:
         await self._run(handler, None)
 
     async def consume_logs(self, handler: Handler) -> None:
+        """Events of type log, whatever their level."""
         await self._run(handler, EventFilter(types="log"))
 
     async def consume_metrics(self, handler: Handler) -> None:
+        """Events of type metric."""
         await self._run(handler, EventFilter(types="metric"))
 
     async def consume_alerts(self, handler: Handler) -> None:
+        """Events of type alert."""
         await self._run(handler, EventFilter(types="alert"))
 
     async def consume_traces(self, handler: Handler) -> None:
+        """Events of type trace: the begin and the end of each span."""
         await self._run(handler, EventFilter(types="trace"))
 
     async def consume_health(self, handler: Handler) -> None:
+        """Events of type health, the daemon's own among them."""
         await self._run(handler, EventFilter(types="health"))
 
     async def consume_errors(self, handler: Handler) -> None:
@@ -63,9 +68,11 @@ class AsyncConsumer:
         await self._run(handler, EventFilter(levels=("error", "fatal")))
 
     async def consume_by_service(self, handler: Handler, *services: str) -> None:
+        """Events of one or several services."""
         await self._run(handler, EventFilter(services=named("service", services)))
 
     async def consume_by_component(self, handler: Handler, *components: str) -> None:
+        """Events of one or several components."""
         await self._run(handler, EventFilter(components=named("component", components)))
 
     async def consume_by_correlation_id(self, handler: Handler, *correlation_ids: str) -> None:

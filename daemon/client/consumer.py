@@ -40,18 +40,23 @@ class Consumer:
         self._run(handler, None)
 
     def consume_logs(self, handler: Handler) -> None:
+        """Events of type log, whatever their level."""
         self._run(handler, EventFilter(types="log"))
 
     def consume_metrics(self, handler: Handler) -> None:
+        """Events of type metric."""
         self._run(handler, EventFilter(types="metric"))
 
     def consume_alerts(self, handler: Handler) -> None:
+        """Events of type alert."""
         self._run(handler, EventFilter(types="alert"))
 
     def consume_traces(self, handler: Handler) -> None:
+        """Events of type trace: the begin and the end of each span."""
         self._run(handler, EventFilter(types="trace"))
 
     def consume_health(self, handler: Handler) -> None:
+        """Events of type health, the daemon's own among them."""
         self._run(handler, EventFilter(types="health"))
 
     def consume_errors(self, handler: Handler) -> None:
@@ -59,9 +64,11 @@ class Consumer:
         self._run(handler, EventFilter(levels=("error", "fatal")))
 
     def consume_by_service(self, handler: Handler, *services: str) -> None:
+        """Events of one or several services."""
         self._run(handler, EventFilter(services=named("service", services)))
 
     def consume_by_component(self, handler: Handler, *components: str) -> None:
+        """Events of one or several components."""
         self._run(handler, EventFilter(components=named("component", components)))
 
     def consume_by_correlation_id(self, handler: Handler, *correlation_ids: str) -> None:
