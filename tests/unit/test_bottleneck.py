@@ -15,6 +15,7 @@ START = Pulse(
     lag_records=0,
     batch_events_max=2000,
     rules=0,
+    acknowledged={"redis": (500, 5.0), "kafka": (500, 9.0)},
 )
 
 
@@ -48,6 +49,7 @@ BUSY = {"process": 3.0, "produce": 3.5, "other": 3.0, "waiting": 0.5}
         ("small_batches", {"phases": BUSY, "events": 500, "batches": 50, "batch_events_max": 10}),
         ("source", {"lag_records": 100_000}),
         ("none", {"lag_records": 1000}),
+        ("none", {"lag_records": 1000, "batch_events_max": 1}),
     ],
 )
 def test_the_part_that_is_the_limit_is_named(part: str, changes: dict):
@@ -62,6 +64,21 @@ def test_what_was_before_the_first_pulse_does_not_count():
 def test_a_sink_that_holds_back_is_named_before_a_loop_that_is_busy():
     held = ten_seconds_later(held_back={"redis": 97, "kafka": 3}, phases=BUSY)
     assert find(START, held).part == "redis"
+
+
+def test_a_loop_that_gets_no_processor_is_named_before_the_sinks_whose_answers_it_does_not_read():
+    starved = ten_seconds_later(held_back={"redis": 97, "kafka": 3}, runnable_s=START.runnable_s + 5)
+    assert find(START, starved).part == "cpu"
+
+
+def test_a_sink_that_answers_quickly_is_not_slow_when_low_limits_hold_back():
+    low = {"held_back": {"redis": 7, "kafka": 93}, "events": 50_000, "batches": 50_000, "batch_events_max": 1}
+    quick = {"redis": (50_500, 20.0), "kafka": (50_500, 1009.0)}  # 20 ms each
+    verdict = find(START, ten_seconds_later(**low, acknowledged=quick))
+    assert verdict.part == "small_batches" and "pipeline.in_flight_events_max" in verdict.words
+    slow = {"redis": (50_500, 20.0), "kafka": (50_500, 50_009.0)}  # 1 s each
+    assert find(START, ten_seconds_later(**low, acknowledged=slow)).part == "kafka"
+    assert find(START, ten_seconds_later(**low)).part == "kafka", "nor one that answers nothing quick"
 
 
 def test_the_words_say_how_much():
