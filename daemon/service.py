@@ -1,6 +1,6 @@
 """The service as systemd sees it. What the rooms say of themselves in; READY=1, STATUS= and WATCHDOG=1 out.
 
-The watchdog is fed from the work itself (decision 0010): only when the source's tick has turned since the last time,
+The watchdog is fed from the work itself (decision 0008): only when the source's tick has turned since the last time,
 which serves the group, stores offsets and takes, and when none of librdkafka's threads stands still.
 """
 
