@@ -119,6 +119,9 @@ class Source:
         self._loop.add_reader(consumer.data_fd, self._wake, consumer.data_fd, self._pump)
         self._loop.add_reader(consumer.control_fd, self._wake, consumer.control_fd, self._serve_control)
         self._loop.add_reader(consumer.main_fd, self._wake, consumer.main_fd, self._serve_main)
+        # A queue that had something when its descriptor was made wakes nobody until it is emptied; the tick looks at
+        # the other two.
+        self._serve_main()
         self._keep(self._answer_rebalances())
         self._keep(self._tick())
         self._keep(self._watch_topic_ids())

@@ -28,6 +28,7 @@ class FakeConsumer:
         self.assignment: dict[Key, int] = {}
         self.owes = ""
         self.events: list[Rebalance | CommitResult | KafkaNotice] = []
+        self.notices: list[KafkaNotice] = []
         self.record_errors: list[RecordError] = []
         self.group_offsets: dict[Key, PartitionOffset] = {}
         self.limits: dict[Key, tuple[int, int]] = {(name[:-1], int(name[-1])): ends for name, ends in logs.items()}
@@ -71,7 +72,8 @@ class FakeConsumer:
         return events
 
     def poll_main(self) -> list[KafkaNotice]:
-        return []
+        notices, self.notices = self.notices, []
+        return notices
 
     def assign(self, rows: list[tuple[str, int, int]], *, incremental: bool) -> None:
         if not incremental:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 from ingestd._fastpath import Batch
-from ingestd._librdkafka import PartitionOffset, RecordError
+from ingestd._librdkafka import KafkaNotice, PartitionOffset, RecordError
 from ingestd.ledger import Ledger, LedgerSpan
 from ingestd.metrics import Books, Counters
 from ingestd.occurrences import GIVEN_BACK
@@ -28,6 +28,7 @@ class World:
         log.addHandler(logging.NullHandler())
         log.propagate = False
         self.holds = 0
+        self.notices: list[KafkaNotice] = []
         self.source = Source(
             consumer,
             ["in"],
@@ -37,7 +38,7 @@ class World:
             self.ledger,
             self.books,
             self.counters,
-            lambda notice: None,
+            self.notices.append,
             log,
             Random(1),
         )
@@ -76,6 +77,16 @@ def run(work: Callable) -> None:
 
 def out_of_range(topic: str, partition: int) -> RecordError:
     return RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition, 500)
+
+
+def test_what_came_before_the_source_listened_is_served():
+    async def work() -> None:
+        consumer = FakeConsumer()
+        consumer.notices = [KafkaNotice("log", 4, 0, "CONFWARN", "early", False)]
+        async with world(consumer) as made:
+            assert [notice.text for notice in made.notices] == ["early"]
+
+    run(work)
 
 
 def test_an_answer_with_an_error_for_a_commit_is_no_place_to_begin():
