@@ -6,7 +6,6 @@
 import ctypes
 import os
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -46,9 +45,18 @@ def main(limit_s: float, words: list[str]) -> int:
     # Orphans become children of this process, in whatever session or group they are.
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    deadline_s = time.monotonic() + limit_s
+    no_input = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    # Python ignores SIGPIPE, which the command must not inherit.
+    command = os.posix_spawnp(words[0], words, os.environ, file_actions=[no_input], setsigdef=[signal.SIGPIPE])
     try:
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL).wait(limit_s)
-    except subprocess.TimeoutExpired:
+        while time.monotonic() < deadline_s:
+            # Orphans are collected at once, as init does: who waits for one to be gone would wait for its zombie.
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == command:
+                return os.waitstatus_to_exitcode(status)
+            if not pid:
+                time.sleep(0.05)
         print(f"not done within {limit_s:.0f} s: {' '.join(words)}", flush=True)
         return 124
     finally:
