@@ -1,6 +1,6 @@
 """Runs a command with a limit of time, and ends whatever it leaves running. Exit code: the command's, or 124.
 
-    python3 .ci/lane.py SECONDS COMMAND...
+python3 .ci/lane.py SECONDS COMMAND...
 """
 
 import ctypes

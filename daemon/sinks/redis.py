@@ -344,10 +344,10 @@ class RedisSink:
     async def _watch(self) -> None:
         """Replies that stop coming are a connection that is lost. While bytes go out it is not: a large event takes its
         time, and would come to its reply on no connection."""
-        limit_s = self._config.reply_timeout_ms / 1000
         written_bytes = 0
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
+            limit_s = self._config.reply_timeout_ms / 1000
             link = self._link
             if link is None or link.transport is None or not self._sent:
                 continue

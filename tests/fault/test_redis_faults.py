@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+import os
 import random
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -195,9 +197,13 @@ def test_replies_that_stop_coming_are_a_lost_connection(redis_node: RedisNode):
 
 def test_a_large_event_on_a_slow_line_is_no_silence(redis_node: RedisNode):
     async def work() -> None:
-        async with CuttingProxy(redis_node.port) as proxy:
+        # Small buffers, so that what is out of our hands is soon through.
+        async with CuttingProxy(redis_node.port, buffer_bytes=65536) as proxy:
             url = f"redis://127.0.0.1:{proxy.port}/0"
             async with connected(url, reply_timeout_ms=1000) as bench:
+                descriptor = os.dup(bench.sink._link.transport.get_extra_info("socket").fileno())
+                with socket.socket(fileno=descriptor) as line:
+                    line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
                 bench.table = RouteTable((), **(table_arguments(Config()) | {"event_bytes_max": 1 << 25}))
                 proxy.up_pause_s = 0.008  # 8 MB/s at most: the first reply comes after two seconds at least
                 bench.sink.submit(bench.batch(0, 1, message="m" * 20_000_000))

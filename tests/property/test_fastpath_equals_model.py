@@ -37,7 +37,6 @@ from tests.support.batches import (
 from tests.support.fastpath import CORRELATION_HEADERS, NOW_S, SETTINGS, event, record
 from tests.support.resp import commands
 
-
 NAME_BYTES_MAX = VOCABULARY["limits"]["ERROR_NAME_BYTES_MAX"]
 
 

@@ -1,16 +1,19 @@
 """A TCP proxy that cuts. It stands between a client and a server on 127.0.0.1, in the test's own loop."""
 
 import asyncio
+import socket
 from contextlib import suppress
 
 
 class CuttingProxy:
     """Cuts a connection when `cut_after_bytes` went up, or `cut_after_reply_bytes` came down, counted from `arm`.
 
-    up_pause_s: the rest after every 64 KiB that go up, for a slow line."""
+    up_pause_s: the rest after every 64 KiB that go up, for a slow line. buffer_bytes: what the kernel may hold of what
+    the client sent; None: the system's, which may be tens of megabytes."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, buffer_bytes: int | None = None) -> None:
         self._target_port = port
+        self._buffer_bytes = buffer_bytes
         self.port = 0
         self._up_left: int | None = None
         self._down_left: int | None = None
@@ -19,7 +22,10 @@ class CuttingProxy:
         self.up_pause_s = 0.0
 
     async def __aenter__(self) -> "CuttingProxy":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        listening = socket.create_server(("127.0.0.1", 0))
+        if self._buffer_bytes:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
+        self._server = await asyncio.start_server(self._serve, sock=listening)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

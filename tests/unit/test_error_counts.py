@@ -4,7 +4,7 @@ from collections import Counter
 
 from ingestd._fastpath import VOCABULARY, Batch, ErrorCounts, IndexCache, process_batch, rebuild_index
 from ingestd.metrics import METRICS
-from tests.support.fastpath import event, record, rule, compiled, table
+from tests.support.fastpath import compiled, event, record, rule, table
 
 SERVICES_MAX = VOCABULARY["limits"]["ERROR_SERVICES_MAX"]
 NAME_BYTES_MAX = VOCABULARY["limits"]["ERROR_NAME_BYTES_MAX"]
