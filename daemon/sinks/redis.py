@@ -44,6 +44,7 @@ TRANSIENT_ERRORS = frozenset(
         "WRONGPASS",
     )
 )
+UNKNOWN_COMMAND = "ERR unknown command"  # renamed or switched off in redis.conf: for the operator, too
 WATCH_INTERVAL_S = 0.25
 
 
@@ -216,7 +217,8 @@ class RedisSink:
                 continue
             self._is_full = word == "OOM"
             # Behind the batch's own replies is that to WAIT: an UNBLOCKED at a fail-over says nothing of an event.
-            if word in TRANSIENT_ERRORS or reply_index - sent.start == sent.batch.reply_count:
+            is_for_wait = reply_index - sent.start == sent.batch.reply_count
+            if word in TRANSIENT_ERRORS or text.startswith(UNKNOWN_COMMAND) or is_for_wait:
                 self.fail(link, text)
                 return False
             record_index = sent.batch.record_of_reply(reply_index - sent.start)

@@ -224,7 +224,15 @@ def test_skip_gives_the_batch_back_at_once_and_counts_it(redis_node: RedisNode):
     run(work())
 
 
-@pytest.mark.parametrize("word", ["MOVED 1234 127.0.0.1:1", "ASK 1234 127.0.0.1:1", "READONLY You can't write"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "MOVED 1234 127.0.0.1:1",
+        "ASK 1234 127.0.0.1:1",
+        "READONLY You can't write",
+        "ERR unknown command 'ZADD', with args beginning with: ",
+    ],
+)
 def test_an_error_that_is_about_the_server_makes_no_event_bad(redis_node: RedisNode, word: str):
     async def work() -> None:
         async with connected(redis_node.url) as bench:
