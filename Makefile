@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests wait more than they work: three are busy at a time on two cores.
+TEST_WORKERS ?= 3
 SOURCES := pyproject.toml setup.py $(wildcard daemon/*.pyx daemon/*.pxd daemon/_hot/*.pxi daemon/_edge/*.pxi)
 PYTEST := $(BIN)/python -m pytest
 
@@ -33,7 +35,7 @@ example: build  ## Run the example: programs that publish, read and look up even
 	@$(BIN)/python examples/event_streaming/main.py
 
 test: build  ## Run the tests that need no root, no Java and no Go
-	$(PYTEST) -m "not real"
+	$(PYTEST) -m "not real" -n $(TEST_WORKERS) --dist worksteal
 
 test-real: build  ## Run what needs real Kafka and Redis (Java, Maven), and fail where it cannot run
 	INGESTD_REQUIRE_ALL=1 $(PYTEST) -m "real and not systemd"

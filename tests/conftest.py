@@ -16,6 +16,7 @@ from tests.support.kafka_node import KafkaNode
 from tests.support.redis_node import RedisNode
 
 SEED = int(os.environ.get("INGESTD_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
+os.environ["INGESTD_TEST_SEED"] = str(SEED)  # workers of pytest-xdist make the same tests of it
 REQUIRE_ALL = os.environ.get("INGESTD_REQUIRE_ALL") == "1"
 
 # A busy machine makes an example slow without anything being wrong: no deadline, and the same examples everywhere.

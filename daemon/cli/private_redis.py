@@ -9,6 +9,7 @@ from pathlib import Path
 from ingestd.errors import IngestdError
 
 START_TIMEOUT_S = 10.0
+SOCKET_PATH_BYTES_MAX = 107  # sun_path of unix(7), with its NUL
 
 
 def find_server() -> str:
@@ -32,6 +33,8 @@ class PrivateRedis:
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "redis.sock"
+        if len(os.fsencode(self.socket)) > SOCKET_PATH_BYTES_MAX:
+            raise IngestdError(f"{self.socket} is too long a path for a unix socket: set TMPDIR to a shorter folder")
         self.url = f"unix://{self.socket}?db=0"
         words = [
             "--port",

@@ -124,3 +124,12 @@ def test_control_c_leaves_no_process_and_no_folder_behind(temp_folder):
         assert process.returncode == 130
         wait_until(lambda: not processes_of(temp_folder), "no process left")
     assert list(temp_folder.iterdir()) == []
+
+
+def test_a_folder_too_deep_for_the_socket_of_redis_is_an_error_that_names_the_mend(temp_folder: Path):
+    deep = temp_folder / ("d" * 100)
+    deep.mkdir()
+    done = run_demo(deep, "--seconds", "1")
+    assert done.returncode == 1
+    assert "set TMPDIR to a shorter folder" in done.stdout + done.stderr
+    assert list(deep.iterdir()) == []

@@ -107,7 +107,9 @@ def test_a_good_file_is_taken_over_under_load_and_a_bad_one_fails_the_reload_alo
         service.configure(rules=[{"name": "metrics are dropped", "match": {"types": ["metric"]}, "action": "drop"}])
         assert service.systemctl("reload") == 0
         wait_until(
-            lambda: any(line.startswith('config reloaded changed=["rules"]') for line in service.journal()),
+            lambda: any(
+                line.startswith("config reloaded ") and 'changed=["rules"]' in line for line in service.journal()
+            ),
             "the new rule is taken over",
         )
         wait_until(lambda: service.show("ActiveState") == "active", "READY=1 came after RELOADING=1", 10)
