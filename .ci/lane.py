@@ -47,8 +47,9 @@ def main(limit_s: float, words: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     deadline_s = time.monotonic() + limit_s
     no_input = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
-    # Python ignores SIGPIPE, which the command must not inherit.
-    command = os.posix_spawnp(words[0], words, os.environ, file_actions=[no_input], setsigdef=[signal.SIGPIPE])
+    # Python ignores two signals, which the command must not inherit.
+    default = [signal.SIGPIPE, signal.SIGXFSZ]
+    command = os.posix_spawnp(words[0], words, os.environ, file_actions=[no_input], setsigdef=default)
     try:
         while time.monotonic() < deadline_s:
             # Orphans are collected at once, as init does: who waits for one to be gone would wait for its zombie.
