@@ -25,9 +25,10 @@ def extension(name: str) -> Extension:
     return Extension(
         f"ingestd.{name}",
         [f"daemon/{name}.pyx"],
-        depends=sorted(map(str, [*Path("daemon").glob("*.pxd"), *Path("daemon").glob("*/*.pxi")])),
+        depends=sorted(str(path) for pattern in ("*.pxd", "*/*.pxi", "*/*.h") for path in Path("daemon").glob(pattern)),
         extra_compile_args=COMPILE_ARGS,
         define_macros=[("FASTPATH_DEBUG", "1" if DEBUG else "0")],
+        include_dirs=["daemon"],
         libraries=["dl"],
     )
 

@@ -163,3 +163,6 @@ def hash_key(key: bytes) -> int:
 
 def read_plain(payload: bytes) -> dict[str, bytes] | None:
     """The string fields of an event that the scanner takes, or None where msgspec has to read it. For tests."""
+
+def stops_of(way: str, data: bytes) -> tuple[list[int], bool] | None:
+    """([place of each quote, backslash and control byte], all is ASCII), or None without this way. For tests."""

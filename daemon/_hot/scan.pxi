@@ -14,11 +14,12 @@ cdef enum:
     ARRAY_END = 93                # ]
     OBJECT_END = 125              # }
 
-cdef extern from *:
-    """
-    #define lowest_bit(word) __builtin_ctzll(word)
-    """
-    int lowest_bit(uint64_t word) noexcept nogil
+cdef extern from "_hot/stops.h":
+    enum: STOPS_WINDOW, STOPS_GROUP
+    ctypedef int (*find_stops_fn)(const uint8_t *data, int size, uint16_t *places, int *high) noexcept nogil
+    find_stops_fn choose_find_stops(const char *name) noexcept nogil
+
+cdef find_stops_fn find_stops = choose_find_stops(NULL)
 
 cdef enum:
     ID
@@ -36,12 +37,18 @@ cdef enum:
     METADATA
     FIELD_COUNT
 
-# Where the scanner stands. `high` has the high bit set when a byte outside ASCII was passed.
+# Where the scanner stands, and the stops of the window that it has looked at: offsets from `window`, ascending. Those
+# before `next_stop` were passed.
 ctypedef struct scanner_t:
     const uint8_t *cursor
     const uint8_t *end
-    uint64_t high
+    const uint8_t *window
+    int window_bytes
+    int next_stop
+    int stop_count
+    int high                      # not 0: a byte that was looked at is not ASCII
     bint escaped                  # the last string had an escape
+    uint16_t stops[STOPS_WINDOW + STOPS_GROUP]
 
 # What is found of one event. Texts point into its bytes, or into the Struct's strings when msgspec read it.
 ctypedef struct found_t:
@@ -67,13 +74,6 @@ cdef inline void skip_space(scanner_t *s) noexcept nogil:
         s.cursor[0] == 32 or s.cursor[0] == 10 or s.cursor[0] == 13 or s.cursor[0] == 9
     ):
         s.cursor += 1
-
-
-cdef inline uint64_t special_bytes(uint64_t word) noexcept nogil:
-    """The high bit of the first byte that is a quote, a backslash or below 32; those above it are not to be trusted."""
-    cdef uint64_t ones = <uint64_t>0x0101010101010101, high = <uint64_t>0x8080808080808080
-    cdef uint64_t quotes = word ^ ones * QUOTE, backslashes = word ^ ones * BACKSLASH
-    return ((quotes - ones & ~quotes) | (backslashes - ones & ~backslashes) | (word - ones * 32 & ~word)) & high
 
 
 cdef inline int hex_digit(uint8_t digit) noexcept nogil:
@@ -108,31 +108,43 @@ cdef bint skip_escape(scanner_t *s, const uint8_t **at) noexcept nogil:
     return True
 
 
-cdef inline bint scan_string(scanner_t *s, text_t *text) noexcept nogil:
-    """A string, from its opening quote. `text` is what stands between the quotes, escapes as they are."""
-    cdef const uint8_t *at = s.cursor + 1
-    cdef const uint8_t *begin = at
-    cdef uint64_t word, stops
-    cdef int offset
+cdef void look_at(scanner_t *s, const uint8_t *begin) noexcept nogil:
+    """Find the stops of the window that begins there."""
+    s.window = begin
+    s.window_bytes = STOPS_WINDOW if s.end - begin > STOPS_WINDOW else <int>(s.end - begin)
+    s.next_stop = 0
+    s.stop_count = find_stops(begin, s.window_bytes, s.stops, &s.high)
+
+
+cdef inline void begin_scan(scanner_t *s, const char *data, Py_ssize_t size) noexcept nogil:
+    s.cursor, s.end = <const uint8_t *>data, <const uint8_t *>data + size
+    s.high = 0
+    look_at(s, s.cursor)
+
+
+cdef inline const uint8_t *stop_from(scanner_t *s, const uint8_t *at) noexcept nogil:
+    """The first quote, backslash or control byte that is not before `at`. NULL: there is none."""
+    cdef const uint8_t *found
+    while True:
+        while s.next_stop < s.stop_count:
+            found = s.window + s.stops[s.next_stop]
+            if found >= at:
+                return found
+            s.next_stop += 1
+        if s.end - s.window == s.window_bytes:
+            return NULL
+        look_at(s, s.window + s.window_bytes)
+
+
+cdef bint scan_any_string(scanner_t *s, text_t *text) noexcept nogil:
+    """A string with escapes, across windows, or behind stops that belong to nothing."""
+    cdef const uint8_t *begin = s.cursor + 1
+    cdef const uint8_t *at = begin
     s.escaped = False
     while True:
-        while s.end - at >= 8:
-            memcpy(&word, at, 8)
-            stops = special_bytes(word)
-            if stops:
-                offset = lowest_bit(stops) & ~7
-                s.high |= word & ((<uint64_t>1 << offset) - 1)
-                at += offset >> 3
-                break
-            s.high |= word
-            at += 8
-        else:
-            # The last bytes of the value: a string that ends there has its quote among them.
-            while at < s.end and at[0] >= 32 and at[0] != QUOTE and at[0] != BACKSLASH:
-                s.high |= <uint64_t>at[0]
-                at += 1
-            if at == s.end:
-                return False
+        at = stop_from(s, at)
+        if at == NULL:
+            return False
         if at[0] == QUOTE:
             text.data, text.size = <const char *>begin, at - begin
             s.cursor = at + 1
@@ -140,6 +152,21 @@ cdef inline bint scan_string(scanner_t *s, text_t *text) noexcept nogil:
         if at[0] != BACKSLASH or not skip_escape(s, &at):
             return False
         s.escaped = True
+
+
+cdef inline bint scan_string(scanner_t *s, text_t *text) noexcept nogil:
+    """A string, from its opening quote. `text` is what stands between the quotes, escapes as they are."""
+    cdef const uint8_t *closing
+    # As most are: its two quotes are the next two stops.
+    if s.next_stop + 1 < s.stop_count and s.window + s.stops[s.next_stop] == s.cursor:
+        closing = s.window + s.stops[s.next_stop + 1]
+        if closing[0] == QUOTE:
+            text.data, text.size = <const char *>s.cursor + 1, closing - s.cursor - 1
+            s.cursor = closing + 1
+            s.next_stop += 2
+            s.escaped = False
+            return True
+    return scan_any_string(s, text)
 
 
 cdef inline const uint8_t *skip_digits(const uint8_t *at, const uint8_t *end) noexcept nogil:
@@ -365,8 +392,7 @@ cdef bint scan_event(const char *data, Py_ssize_t size, found_t *found, bint *is
     cdef text_t key
     cdef int field, more
     cdef bint taken
-    s.cursor, s.end = <const uint8_t *>data, <const uint8_t *>data + size
-    s.high = 0
+    begin_scan(&s, data, size)
     clear_found(found)
     skip_space(&s)
     if s.cursor == s.end or s.cursor[0] != b'{':
@@ -390,7 +416,7 @@ cdef bint scan_event(const char *data, Py_ssize_t size, found_t *found, bint *is
             if more == 0:
                 break
     skip_space(&s)
-    is_ascii[0] = s.high & <uint64_t>0x8080808080808080 == 0
+    is_ascii[0] = s.high == 0
     return s.cursor == s.end
 
 
@@ -398,7 +424,7 @@ cdef bint find_label(text_t labels, const text_t *wanted, text_t *value) noexcep
     """The text of one label, of an object that was scanned before and holds no escapes. False: absent, or no text."""
     cdef scanner_t s
     cdef text_t key, text
-    s.cursor, s.end = <const uint8_t *>labels.data, <const uint8_t *>labels.data + labels.size
+    begin_scan(&s, labels.data, labels.size)
     value[0] = no_text()
     if opens_empty(&s, OBJECT_END):
         return False
@@ -424,3 +450,18 @@ def read_plain(bytes payload not None):
         name: found.texts[i].data[:found.texts[i].size]
         for i, name in enumerate(STRING_FIELDS) if found.texts[i].data != NULL
     }
+
+
+def stops_of(str way not None, bytes data not None):
+    """([place], whether all is ASCII) of at most STOPS_WINDOW bytes; None on a processor without this way. For tests.
+
+    way: `plain`, `sse2` or `avx2`.
+    """
+    cdef uint16_t places[STOPS_WINDOW + STOPS_GROUP]
+    cdef int high = 0, count, i
+    cdef find_stops_fn find = choose_find_stops(way.encode())
+    if find == NULL:
+        return None
+    assert len(data) <= STOPS_WINDOW
+    count = find(data, <int>len(data), places, &high)
+    return [places[i] for i in range(count)], high == 0

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.events import make
-from ingestd._fastpath import STRING_FIELDS, Batch, IndexCache, process_batch, read_plain
+from ingestd._fastpath import STRING_FIELDS, Batch, IndexCache, process_batch, read_plain, stops_of
 from tests.conftest import SEED
 from tests.property.test_decode_never_crashes import mutants
 from tests.support import shapes
@@ -78,6 +78,28 @@ def test_mutated_events_end_the_same_in_both_ways(seed: int):
             taken += read_plain(mutant) is not None
     # Else this test compares msgspec with itself.
     assert taken > 100
+
+
+@hypothesis.seed(SEED)
+@settings(max_examples=600)
+@given(data=st.one_of(st.binary(max_size=1024), st.text('"\\\\\x1f\n aé', max_size=500).map(str.encode)))
+def test_every_way_of_finding_stops_finds_the_same(data: bytes):
+    expected = [place for place, byte in enumerate(data) if byte in b'"\\' or byte < 32], data.isascii()
+    ways = {way: stops_of(way, data) for way in ("plain", "sse2", "avx2")}
+    assert ways["plain"] == expected
+    assert {way for way, found in ways.items() if found not in (None, expected)} == set()
+
+
+def test_texts_that_cross_windows_end_the_same_in_both_ways():
+    """The scanner looks at 1024 bytes at a time: every kind of thing stands across their border once."""
+    things = (r"\"", r"\\", r"\u00e9", "é", '":"', "", "x" * 2100, r"\n" * 1100)
+    taken = 0
+    for thing in things:
+        for before in range(940, 1030):
+            text = json.dumps(event()).replace("{", '{"message":"' + "m" * before + thing + '",', 1)
+            assert_both_ways_agree(text.encode())
+            taken += read_plain(text.encode()) is not None
+    assert taken > 90 * (len(things) - 2)
 
 
 def test_what_is_taken_is_what_msgspec_finds(seed: int):
