@@ -93,4 +93,5 @@ cdef struct batch_t:
     Py_ssize_t sends_pending      # enqueued and not yet reported
     Py_ssize_t sends_failed       # refused or reported with an error, not yet dealt with
     Py_ssize_t sends_next         # the first that may still be waiting
+    bint sends_grouped            # they were put in the order of their output partitions
     void *object                  # the Batch that owns this struct, borrowed

@@ -5,13 +5,13 @@
 The library is the one inside the confluent-kafka wheel, opened by its file and resolved by name: nothing is linked.
 Every event of librdkafka is taken from a queue whose eventfd wakes the loop. The one callback, for delivery reports,
 counts in C memory while a queue is polled.
-Parts: symbols, handle, consumer, admin, producer, mock, probe.
+Parts: symbols, handle, consumer, admin, grouping, producer, mock, probe.
 """
 
 cimport cython
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from ingestd._abi cimport (
     SEND_DEAD, SEND_DELIVERED, SEND_FAILED, SEND_HEADERS, SEND_PENDING, SEND_STUB, SEND_WAITING,
@@ -30,6 +30,7 @@ include "_edge/symbols.pxi"
 include "_edge/handle.pxi"
 include "_edge/consumer.pxi"
 include "_edge/admin.pxi"
+include "_edge/grouping.pxi"
 include "_edge/producer.pxi"
 include "_edge/mock.pxi"
 include "_edge/probe.pxi"

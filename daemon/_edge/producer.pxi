@@ -23,6 +23,7 @@ cdef struct reports_t:
     Py_ssize_t batch_count, batch_capacity
     long own_delivered, own_failed
     long lost_count               # batches that could not be noted for want of memory
+    int32_t *partition_counts     # by topic index: one more than the highest partition that a report named
     int errors[ERRORS_KEPT]       # codes; those beyond are in the log lines too
     Py_ssize_t error_count
 
@@ -49,6 +50,8 @@ cdef void on_report(rd_kafka_t *rk, const message_t *report, void *opaque) noexc
         b.sends_failed += 1
     else:
         send.state = SEND_DELIVERED
+        if report.partition >= reports.partition_counts[send.topic_index]:
+            reports.partition_counts[send.topic_index] = report.partition + 1
     b.sends_pending -= 1
     if b.sends_pending:
         return
@@ -97,6 +100,7 @@ cdef class Producer(Handle):
     def __dealloc__(self):
         free(self.topics)
         free(self.reports.batches)
+        free(self.reports.partition_counts)
 
     cdef int close_queues(self) except -1:
         cdef Py_ssize_t i
@@ -108,11 +112,17 @@ cdef class Producer(Handle):
     def add_topics(self, topic_names):
         """More output topics, numbered on from those that are there. Pending sends keep theirs."""
         cdef Py_ssize_t wanted = self.topic_count + len(topic_names)
+        cdef int32_t *counts
         cdef rktopic_t **moved = <rktopic_t **>realloc(self.topics, max(1, wanted) * sizeof(rktopic_t *))
         if moved == NULL:
             raise MemoryError()
         self.topics = moved
+        counts = <int32_t *>realloc(self.reports.partition_counts, max(1, wanted) * sizeof(int32_t))
+        if counts == NULL:
+            raise MemoryError()
+        self.reports.partition_counts = counts
         for name in topic_names:
+            counts[self.topic_count] = 0
             self.topics[self.topic_count] = f.rd_kafka_topic_new(self.live(), name.encode(), NULL)
             if self.topics[self.topic_count] == NULL:
                 raise failure(-186, f"{name!r} is no topic name")
@@ -121,12 +131,16 @@ cdef class Producer(Handle):
     def send_many(self, Batch batch not None):
         """Enqueue all sends of the batch that wait. True: none waits any more; False: the queue is full, try again.
 
-        A send that is refused for another reason is marked failed, and the rest goes on.
+        They go partition by partition, and within one in the order of the batch. A send that is refused for another
+        reason is marked failed, and the rest goes on.
         """
         cdef batch_t *b = &batch.b
         cdef send_t *send
         cdef int code
         self.live()
+        if not b.sends_grouped:
+            group_sends(b, self.reports.partition_counts, self.topic_count)
+            b.sends_grouped = True
         while b.sends_next < b.send_count:
             send = &b.sends[b.sends_next]
             if send.state == SEND_WAITING:
@@ -278,7 +292,7 @@ cdef headers_t *dead_letter_headers(Producer producer, batch_t *b, send_t *send)
 
 
 def refusals(Batch batch not None):
-    """[Refusal]: the failed sends of a batch that nobody has dealt with yet, in offset order."""
+    """[Refusal]: the failed sends of a batch that nobody has dealt with yet, in the order of sending."""
     cdef batch_t *b = &batch.b
     cdef send_t *send
     cdef Py_ssize_t i

@@ -74,6 +74,7 @@ cdef class Batch:
         b.record_count = b.send_count = b.span_count = 0
         b.key_used = b.resp_used = b.reply_count = b.payload_bytes = 0
         b.sends_pending = b.sends_failed = b.sends_next = 0
+        b.sends_grouped = False
         self.sends_told = 0
         if b.converted != NULL:
             free(b.converted)
