@@ -5,10 +5,12 @@
 The library is the one inside the confluent-kafka wheel, opened by its file and resolved by name: nothing is linked.
 Every event of librdkafka is taken from a queue whose eventfd wakes the loop. The one callback, for delivery reports,
 counts in C memory while a queue is polled.
-Parts: symbols, handle, consumer, admin, grouping, producer, mock, probe.
+Parts: symbols, handle, consumer, admin, grouping, producer, sender, mock, probe.
 """
 
 cimport cython
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -32,6 +34,7 @@ include "_edge/consumer.pxi"
 include "_edge/admin.pxi"
 include "_edge/grouping.pxi"
 include "_edge/producer.pxi"
+include "_edge/sender.pxi"
 include "_edge/mock.pxi"
 include "_edge/probe.pxi"
 

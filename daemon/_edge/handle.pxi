@@ -54,6 +54,11 @@ def error_name(int code):
     return f.rd_kafka_err2name(code).decode()
 
 
+def error_text(int code):
+    """`Local: All broker connections are down` for -187."""
+    return f.rd_kafka_err2str(code).decode()
+
+
 cdef partition_list_t *make_list(partitions) except NULL:
     """(topic, partition[, offset[, leader_epoch[, metadata]]]) as librdkafka's list. The caller destroys it."""
     cdef partition_list_t *result = f.rd_kafka_topic_partition_list_new(<int>len(partitions))
@@ -119,12 +124,13 @@ cdef class Handle:
     cdef rd_kafka_t *rk
     cdef queue_t *main_queue
     cdef queue_t *log_queue
-    cdef readonly int main_fd             # readable when the main queue or the log has something
+    cdef readonly int main_fd             # readable when the main queue or the log has something; -1: there is none
     cdef list descriptors
     cdef object __weakref__
 
-    cdef int open(self, int kind, dict options, int events, void *reports=NULL) except -1:
-        """`reports`: where on_report counts, for a producer."""
+    cdef int open(self, int kind, dict options, int events, void *reports=NULL, bint wakes=True) except -1:
+        """`reports`: where on_report counts, for a producer. Without `wakes` a thread waits on the main queue, on which
+        log lines come too: no descriptor is made, so that it works where there is no eventfd."""
         global live_handle_count
         cdef char text[ERROR_TEXT_BYTES]
         cdef uint64_t one = 1
@@ -141,6 +147,10 @@ cdef class Handle:
             raise failure(-186, message)
         live_handle_count += 1
         self.main_queue = f.rd_kafka_queue_get_main(self.rk)
+        if not wakes:
+            self.main_fd = -1
+            f.rd_kafka_set_log_queue(self.rk, NULL)
+            return 0
         self.main_fd = self.wake_by(self.main_queue)
         # A queue of its own for log lines: a producer's main queue is served by callbacks, which a line would miss.
         # They wake the same descriptor: where nothing else comes, they would pile up unseen.
@@ -169,10 +179,11 @@ cdef class Handle:
             return
         self.rk = NULL
         self.close_queues()
-        f.rd_kafka_set_log_queue(rk, NULL)
-        f.rd_kafka_queue_io_event_enable(self.log_queue, -1, NULL, 0)
-        f.rd_kafka_queue_destroy(self.log_queue)
-        f.rd_kafka_queue_io_event_enable(self.main_queue, -1, NULL, 0)
+        if self.log_queue != NULL:
+            f.rd_kafka_set_log_queue(rk, NULL)
+            f.rd_kafka_queue_io_event_enable(self.log_queue, -1, NULL, 0)
+            f.rd_kafka_queue_destroy(self.log_queue)
+            f.rd_kafka_queue_io_event_enable(self.main_queue, -1, NULL, 0)
         f.rd_kafka_queue_destroy(self.main_queue)
         with nogil:
             f.rd_kafka_destroy(rk)

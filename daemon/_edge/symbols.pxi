@@ -64,6 +64,8 @@ cdef enum:
     EVENT_REBALANCE = 0x10
     EVENT_OFFSET_COMMIT = 0x20
     EVENT_STATS = 0x40
+    EVENT_TOKEN_REFRESH = 0x100
+    ERR_DESTROY = -197
     ERR_QUEUE_FULL = -184
     ERR_ASSIGN_PARTITIONS = -175
     ERR_REVOKE_PARTITIONS = -174
@@ -100,6 +102,11 @@ cdef struct functions_t:
     int (*rd_kafka_test_fatal_error)(rd_kafka_t *, int, const char *) noexcept nogil
     int (*rd_kafka_outq_len)(rd_kafka_t *) noexcept nogil
     int (*rd_kafka_purge)(rd_kafka_t *, int) noexcept nogil
+    int (*rd_kafka_flush)(rd_kafka_t *, int) noexcept nogil
+    int (*rd_kafka_oauthbearer_set_token)(
+        rd_kafka_t *, const char *, int64_t, const char *, const char **, size_t, char *, size_t
+    ) noexcept nogil
+    int (*rd_kafka_oauthbearer_set_token_failure)(rd_kafka_t *, const char *) noexcept nogil
     queue_t *(*rd_kafka_queue_new)(rd_kafka_t *) noexcept nogil
     void (*rd_kafka_queue_destroy)(queue_t *) noexcept nogil
     queue_t *(*rd_kafka_queue_get_main)(rd_kafka_t *) noexcept nogil
@@ -107,6 +114,7 @@ cdef struct functions_t:
     queue_t *(*rd_kafka_queue_get_partition)(rd_kafka_t *, const char *, int32_t) noexcept nogil
     void (*rd_kafka_queue_forward)(queue_t *, queue_t *) noexcept nogil
     size_t (*rd_kafka_queue_length)(queue_t *) noexcept nogil
+    void (*rd_kafka_queue_yield)(queue_t *) noexcept nogil
     void (*rd_kafka_queue_io_event_enable)(queue_t *, int, const void *, size_t) noexcept nogil
     rkevent_t *(*rd_kafka_queue_poll)(queue_t *, int) noexcept nogil
     int (*rd_kafka_queue_poll_callback)(queue_t *, int) noexcept nogil
@@ -118,6 +126,8 @@ cdef struct functions_t:
     int (*rd_kafka_event_log)(rkevent_t *, const char **, const char **, int *) noexcept nogil
     const char *(*rd_kafka_event_stats)(rkevent_t *) noexcept nogil
     size_t (*rd_kafka_event_message_array)(rkevent_t *, const message_t **, size_t) noexcept nogil
+    const message_t *(*rd_kafka_event_message_next)(rkevent_t *) noexcept nogil
+    const char *(*rd_kafka_event_config_string)(rkevent_t *) noexcept nogil
     partition_list_t *(*rd_kafka_event_topic_partition_list)(rkevent_t *) noexcept nogil
     partition_list_t *(*rd_kafka_topic_partition_list_new)(int) noexcept nogil
     void (*rd_kafka_topic_partition_list_destroy)(partition_list_t *) noexcept nogil
@@ -194,12 +204,15 @@ FUNCTION_NAMES = (
     "rd_kafka_conf_set_dr_msg_cb", "rd_kafka_conf_set_error_cb", "rd_kafka_conf_set_opaque",
     "rd_kafka_new", "rd_kafka_destroy",
     "rd_kafka_set_log_queue", "rd_kafka_fatal_error", "rd_kafka_test_fatal_error", "rd_kafka_outq_len",
-    "rd_kafka_purge", "rd_kafka_queue_new", "rd_kafka_queue_destroy", "rd_kafka_queue_get_main",
+    "rd_kafka_purge", "rd_kafka_flush", "rd_kafka_oauthbearer_set_token", "rd_kafka_oauthbearer_set_token_failure",
+    "rd_kafka_queue_new", "rd_kafka_queue_destroy", "rd_kafka_queue_get_main",
     "rd_kafka_queue_get_consumer", "rd_kafka_queue_get_partition", "rd_kafka_queue_forward", "rd_kafka_queue_length",
+    "rd_kafka_queue_yield",
     "rd_kafka_queue_io_event_enable", "rd_kafka_queue_poll", "rd_kafka_queue_poll_callback",
     "rd_kafka_event_type", "rd_kafka_event_destroy",
     "rd_kafka_event_error", "rd_kafka_event_error_string", "rd_kafka_event_error_is_fatal", "rd_kafka_event_log",
-    "rd_kafka_event_stats", "rd_kafka_event_message_array", "rd_kafka_event_topic_partition_list",
+    "rd_kafka_event_stats", "rd_kafka_event_message_array",
+    "rd_kafka_event_message_next", "rd_kafka_event_config_string", "rd_kafka_event_topic_partition_list",
     "rd_kafka_topic_partition_list_new", "rd_kafka_topic_partition_list_destroy", "rd_kafka_topic_partition_list_add",
     "rd_kafka_topic_partition_get_leader_epoch", "rd_kafka_topic_partition_set_leader_epoch", "rd_kafka_subscribe",
     "rd_kafka_unsubscribe", "rd_kafka_assign", "rd_kafka_incremental_assign", "rd_kafka_incremental_unassign",

@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
-from confluent_kafka import KafkaError, Message
-
 from ingestd.client.delivery import (
     BatchFailed,
     BatchReports,
@@ -22,7 +20,7 @@ from ingestd.client.delivery import (
     QueueFull,
 )
 from ingestd.client.events import Event, Level
-from ingestd.client.handle import OnDelivery, Record
+from ingestd.client.handle import Owner, Record
 from ingestd.client.options import ProducerOptions
 from ingestd.client.producer import Core
 from ingestd.client.publishing import EventMaker, Labels, Made, Metadata, PublishMethods
@@ -44,7 +42,7 @@ class Answers:
         self._called = False
 
     def add(self, future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
-        """Runs on: the thread that serves delivery reports."""
+        """Runs on: the delivery thread."""
         self._answers.append((future, result, error))
         if not self._called:
             self._called = True
@@ -77,16 +75,15 @@ class _Report:
         self.answers = answers
         self.future: asyncio.Future[Delivery] = answers.loop.create_future()
 
-    def __call__(self, error: KafkaError | None, message: Message) -> None:
-        """Runs on: the thread that serves them."""
-        if error is None:
-            partition, offset = message.partition(), message.offset()
-            assert partition is not None and offset is not None
-            self.answers.add(self.future, Delivery(self.event_id, self.origin.topic, partition, offset), None)
-        else:
-            failure = DeliveryFailed.of(error, self.event_id)
-            self.origin.on_failure(failure)
-            self.answers.add(self.future, None, failure)
+    def delivered(self, partition: int, offset: int, count: int) -> None:
+        """Runs on: the delivery thread."""
+        self.answers.add(self.future, Delivery(self.event_id, self.origin.topic, partition, offset), None)
+
+    def failed(self, code: int, value: bytes) -> None:
+        """Runs on: the delivery thread."""
+        failure = DeliveryFailed.of(code, self.event_id)
+        self.origin.on_failure(failure)
+        self.answers.add(self.future, None, failure)
 
 
 class _Link:
@@ -112,7 +109,7 @@ class _Link:
             await self.send_when_there_is_room(record, report)
         return report.future
 
-    async def send_when_there_is_room(self, record: Record, report: OnDelivery) -> None:
+    async def send_when_there_is_room(self, record: Record, report: Owner) -> None:
         deadline_s = time.monotonic() + self.handle.queue_timeout_s
         while not self.handle.try_send(*record, report):
             if time.monotonic() >= deadline_s:

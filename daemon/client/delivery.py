@@ -7,15 +7,15 @@ PublishError
     BatchFailed      some events of a batch; names them
 """
 
-import itertools
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, NamedTuple, TypeVar
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError
 
+from ingestd._librdkafka import error_name, error_text
 from ingestd.errors import IngestdError
 
 
@@ -45,11 +45,12 @@ class DeliveryFailed(PublishError):
         super().__init__(text)
 
     @classmethod
-    def of(cls, error: KafkaError, event_id: str) -> "DeliveryFailed":
-        """From librdkafka's report."""
+    def of(cls, code: int, event_id: str) -> "DeliveryFailed":
+        """From the error of librdkafka's report."""
         which = f"event {event_id}" if event_id else "the event"
-        maybe = error.code() in (KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_INFLIGHT, KafkaError._TIMED_OUT)
-        return cls(f"{which} was not delivered: {error.name()}: {error.str()}", error.code(), error.name(), maybe)
+        maybe = code in (KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_INFLIGHT, KafkaError._TIMED_OUT)
+        name = error_name(code)
+        return cls(f"{which} was not delivered: {name}: {error_text(code)}", code, name, maybe)
 
 
 def inherited(what: str) -> DeliveryFailed:
@@ -143,7 +144,7 @@ class ReportFuture(Future[T]):
         return made[name]
 
     def finish(self, result: Any, exception: BaseException | None = None) -> None:
-        """Runs on: the thread that serves delivery reports. Called once."""
+        """Runs on: the delivery thread. Called once."""
         self._result = result
         if exception is not None:
             self._exception = exception
@@ -170,14 +171,15 @@ class DeliveryFuture(ReportFuture[Delivery]):
         self.event_id = event_id
         self._origin = origin
 
-    def __call__(self, error: KafkaError | None, message: Message) -> None:
-        """The delivery report. Runs on: the thread that serves them."""
-        if error is None:
-            self.finish((message.partition(), message.offset()))
-        else:
-            failure = DeliveryFailed.of(error, self.event_id)
-            self._origin.on_failure(failure)
-            self.finish(None, failure)
+    def delivered(self, partition: int, offset: int, count: int) -> None:
+        """Runs on: the delivery thread."""
+        self.finish((partition, offset))
+
+    def failed(self, code: int, value: bytes) -> None:
+        """Runs on: the delivery thread."""
+        failure = DeliveryFailed.of(code, self.event_id)
+        self._origin.on_failure(failure)
+        self.finish(None, failure)
 
     def result(self, timeout: float | None = None) -> Delivery:
         """Where the event stands. Waits at most `timeout` seconds; TimeoutError then, DeliveryFailed if it failed."""
@@ -196,35 +198,42 @@ class DeliveryFuture(ReportFuture[Delivery]):
 class BatchReports:
     """Counts the reports of one batch, and tells once when all are there. One object for all events of a batch.
 
-    `count()` of itertools is atomic under the interpreter's lock, as the reports may be served by several threads.
     The batch's own `seal` counts as one report more, so that it is not over before everything is sent.
     """
 
     def __init__(self, origin: Origin, on_done: Callable[[list[FailedEvent], int], None]) -> None:
         self._origin = origin
         self._on_done = on_done
-        self._draw = itertools.count(1).__next__
-        self._last_report: int | None = None
-        self.failed: list[FailedEvent] = []
+        # Reports of a producer that was given up come from its own thread, beside that of the next one.
+        self._counting = threading.Lock()
+        self._told_count = 0
+        self._sent_count: int | None = None
+        self.failures: list[FailedEvent] = []
 
-    def __call__(self, error: KafkaError | None, message: Message) -> None:
-        """The delivery report of one event. Runs on: the thread that serves them."""
-        if error is not None:
-            failure = DeliveryFailed.of(error, "")
-            self._origin.on_failure(failure)
-            self.failed.append(FailedEvent(message.value() or b"", failure))
-        if self._draw() == self._last_report:
-            self._finish()
+    def delivered(self, partition: int, offset: int, count: int) -> None:
+        """Runs on: the delivery thread."""
+        self._count(count)
+
+    def failed(self, code: int, value: bytes) -> None:
+        """Runs on: the delivery thread."""
+        failure = DeliveryFailed.of(code, "")
+        self._origin.on_failure(failure)
+        self.failures.append(FailedEvent(value, failure))
+        self._count(1)
 
     def seal(self, sent_count: int) -> None:
         """No more events will be sent than these."""
-        self._last_report = sent_count + 1
-        if self._draw() == self._last_report:
-            self._finish()
+        self._count(0, sent_count)
 
-    def _finish(self) -> None:
-        assert self._last_report is not None
-        self._on_done(self.failed, self._last_report - 1)
+    def _count(self, count: int, sent_count: int | None = None) -> None:
+        # In one step: of the last report and the seal exactly one sees that all is over.
+        with self._counting:
+            if sent_count is not None:
+                self._sent_count = sent_count
+            self._told_count += count
+            is_last = self._told_count == self._sent_count
+        if is_last:
+            self._on_done(self.failures, self._told_count)
 
 
 class BatchFuture(ReportFuture[int]):
@@ -235,7 +244,7 @@ class BatchFuture(ReportFuture[int]):
         self.unsent: list[FailedEvent] = []
 
     def settle(self, failed: list[FailedEvent], sent_count: int) -> None:
-        """All reports are there. Runs on: the thread that serves them."""
+        """All reports are there. Runs on: the delivery thread."""
         every = failed + self.unsent
         count = sent_count + len(self.unsent)
         self.finish(count, BatchFailed(every, count) if every else None)

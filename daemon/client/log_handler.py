@@ -6,9 +6,8 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
-
-from confluent_kafka import KafkaError, Message
 
 from ingestd.client.delivery import DeliveryFailed, PublishError
 from ingestd.client.events import EventType, InvalidEvent, Level, format_timestamp
@@ -40,6 +39,19 @@ def level_of_record(levelno: int) -> Level:
     if levelno >= logging.WARNING:
         return Level.WARNING
     return Level.INFO if levelno >= logging.INFO else Level.DEBUG
+
+
+class _Reports:
+    """The owner of all events of one handler. Runs on: the delivery thread."""
+
+    def __init__(self, on_delivered: Callable[[int], None], on_failed: Callable[[int], None]) -> None:
+        self._on_delivered, self._on_failed = on_delivered, on_failed
+
+    def delivered(self, partition: int, offset: int, count: int) -> None:
+        self._on_delivered(count)
+
+    def failed(self, code: int, value: bytes) -> None:
+        self._on_failed(code)
 
 
 class LogHandler(logging.Handler):
@@ -76,6 +88,7 @@ class LogHandler(logging.Handler):
         self._emitting = threading.local()
         # As many entries as events that wait. A deque's append and pop are atomic, and its length is the count.
         self._pending: deque[None] = deque()
+        self._reports = _Reports(self._on_delivered, self._on_failed)
         self._counting = threading.Lock()
         self.dropped_count = 0
         self._said_count = 0
@@ -137,7 +150,7 @@ class LogHandler(logging.Handler):
             made = maker.make(EventType.LOG, level, component, message, None, metadata, data, timestamp=timestamp)
             value, key, headers = records.make(*made)
         self._pending.append(None)
-        if not self._core.handle.try_send(value, key, headers, self._report):
+        if not self._core.handle.try_send(value, key, headers, self._reports):
             self._pending.pop()
             self._drop()
         elif self.dropped_count != self._said_count:
@@ -163,12 +176,14 @@ class LogHandler(logging.Handler):
             metadata["stack_trace"] = stack
         return metadata, {"error_type": error_type}
 
-    def _report(self, error: KafkaError | None, message: Message) -> None:
-        """The delivery report of one event. Runs on: the thread that serves them."""
+    def _on_delivered(self, count: int) -> None:
+        for _ in range(count):
+            self._pending.pop()
+
+    def _on_failed(self, code: int) -> None:
         self._pending.pop()
-        if error is not None:
-            self._core.handle.origin.on_failure(DeliveryFailed.of(error, ""))
-            self._drop()
+        self._core.handle.origin.on_failure(DeliveryFailed.of(code, ""))
+        self._drop()
 
     def _drop(self) -> None:
         with self._counting:
@@ -194,7 +209,7 @@ class LogHandler(logging.Handler):
             span_id="",
         )
         self._pending.append(None)
-        if not self._core.handle.try_send(*self._core.records.make(*made), self._report):
+        if not self._core.handle.try_send(*self._core.records.make(*made), self._reports):
             self._pending.pop()
             self._said_count -= unsaid_count
 

@@ -5,11 +5,12 @@ Every value that is not librdkafka's default says why. What would break "acknowl
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal, TypedDict, cast
 
 import msgspec
 
 from ingestd.client.context import DEFAULT_HEADER_NAMES, HeaderNames
+from ingestd.client.handle import RefreshToken
 
 LOGGER_NAME: Final = "ingestd.client"
 # The record around a value: key and headers. The daemon allows as much.
@@ -33,6 +34,12 @@ REFUSED: Final = {
     "enable.idempotence": "retries would double events",
     "delivery.report.only.error": "the future of an event that arrived would never be done",
     "on_delivery": "each event has a future",
+    "dr_cb": "each event has a future",
+    "error_cb": "errors are lines of the log",
+    "logger": "it is the option log",
+    "log.queue": "librdkafka's lines go to the option log",
+    "stats_cb": "statistics are not passed on",
+    "throttle_cb": "throttling is not passed on",
     "partitioner": "a trace must stay in one partition, where the Java clients and ingestd place it",
     "transactional.id": "there are no transactions here",
 }
@@ -50,7 +57,9 @@ class ProducerOptions(TypedDict, total=False):
     compression: none, gzip, snappy, lz4 or zstd. lz4.
     client_id: as the brokers' logs have it. The service.
     header_names: the headers of the ids. X-Correlation-ID, X-Trace-ID, X-Span-ID.
-    librdkafka: its own options on top, such as `security.protocol`; those that the promises rest on are refused.
+    librdkafka: its own options on top, such as `security.protocol`; those that the promises rest on are refused. Beside
+    them `oauth_cb`, for SASL/OAUTHBEARER: called with `sasl.oauthbearer.config` when a token is wanted, gives (token,
+    expiry in seconds since the epoch), and if need be a principal and a dict of extensions.
     log: where librdkafka's lines and lost events are said. The logger `ingestd.client`.
     """
 
@@ -69,14 +78,24 @@ class ProducerOptions(TypedDict, total=False):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The options with their defaults. `librdkafka` is complete."""
+    """The options with their defaults. `librdkafka` is complete, and written as librdkafka reads it."""
 
-    librdkafka: dict[str, object]
+    librdkafka: dict[str, str]
+    refresh_token: RefreshToken | None
     queue_timeout_s: float
     close_timeout_s: float
     event_bytes_max: int
     header_names: HeaderNames
     log: logging.Logger
+
+
+def as_text(name: str, value: object) -> str:
+    """A value of librdkafka's own options as it reads it. Raises ValueError."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ValueError(f"librdkafka: {name}: {value!r} is no text, number or bool")
 
 
 def settle(brokers: str | Sequence[str], service: str, options: ProducerOptions) -> Settings:
@@ -88,6 +107,9 @@ def settle(brokers: str | Sequence[str], service: str, options: ProducerOptions)
     for name in given:
         if name in REFUSED:
             raise ValueError(f"librdkafka: {name} may not be set: {REFUSED[name]}")
+    refresh_token = given.pop("oauth_cb", None)
+    if refresh_token is not None and not callable(refresh_token):
+        raise ValueError(f"librdkafka: oauth_cb: {refresh_token!r} can't be called")
     servers = brokers if isinstance(brokers, str) else ",".join(brokers)
     if not servers:
         raise ValueError("brokers: none is given")
@@ -110,7 +132,8 @@ def settle(brokers: str | Sequence[str], service: str, options: ProducerOptions)
         "reconnect.backoff.max.ms": 2000,
     }
     return Settings(
-        librdkafka | given,
+        {name: as_text(name, value) for name, value in (librdkafka | given).items()},
+        cast(RefreshToken | None, refresh_token),
         options.get("queue_timeout_s", 10.0),
         options.get("close_timeout_s", 30.0),
         event_bytes_max,

@@ -75,7 +75,7 @@ class Core:
         settings = settle(brokers, service, options)
         self.close_timeout_s = settings.close_timeout_s
         self.records = RecordMaker(settings.header_names, settings.event_bytes_max)
-        self.handle = Handle(settings.librdkafka, topic, settings.queue_timeout_s, settings.log)
+        self.handle = Handle(settings.librdkafka, topic, settings.queue_timeout_s, settings.log, settings.refresh_token)
         self.log = settings.log
 
     def own_event(self, event: Event) -> Made:

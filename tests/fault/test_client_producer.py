@@ -21,7 +21,6 @@ from ingestd.client import (
     QueueFull,
     bind,
 )
-from ingestd.client.handle import SERVE_EVERY
 from tests.support.harness import LogLines, mock_cluster, read_all
 from tests.support.wait import MULTIPLIER, wait_until
 
@@ -115,7 +114,7 @@ def test_of_a_batch_with_a_wrong_event_nothing_is_sent(cluster: MockCluster):
 
 
 def test_threads_share_a_producer(cluster: MockCluster):
-    count, threads = 5 * SERVE_EVERY, 6
+    count, threads = 300, 6
     with Producer(cluster.bootstraps, TOPIC, "s", **QUIET) as producer:
         futures: list[Any] = []
 
@@ -257,10 +256,10 @@ def test_a_callback_may_publish_and_may_not_wait(cluster: MockCluster):
                 producer.flush()
             except RuntimeError as error:
                 seen.append(str(error))
-            seen.extend(producer.publish_log("info", "c", "again") for _ in range(2 * SERVE_EVERY))
+            seen.extend(producer.publish_log("info", "c", "again") for _ in range(128))
 
         producer.publish_log("info", "c", "first").add_done_callback(again)
-        wait_until(lambda: len(seen) == 1 + 2 * SERVE_EVERY, "the callback is through")
+        wait_until(lambda: len(seen) == 1 + 128, "the callback is through")
         assert seen[0] == "a callback of a delivery can't wait for deliveries"
         assert all(future.result(WAIT_S) for future in seen[1:])
 
@@ -271,3 +270,38 @@ def test_no_thread_is_left_after_close(cluster: MockCluster):
         with Producer(cluster.bootstraps, TOPIC, "s", **QUIET) as producer:
             producer.publish_log("info", "c", "x")
     assert threading.active_count() == before
+
+
+def test_a_token_is_asked_of_the_program_and_a_failure_is_said(lines: LogLines):
+    asked: list[str] = []
+
+    def refresh(config: str) -> tuple[str, float]:
+        asked.append(config)
+        if len(asked) == 1:
+            raise RuntimeError("no token today")
+        return "token", time.time() + 3600
+
+    sasl = {
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "OAUTHBEARER",
+        "sasl.oauthbearer.config": "scope=x",
+    }
+    options = {**sasl, "oauth_cb": refresh, "log_level": 0}
+    with Producer("127.0.0.1:1", TOPIC, "s", librdkafka=options):
+        wait_until(lambda: asked == ["scope=x"], "the program is asked for a token", 30)
+        wait_until(lambda: "a callback failed" in lines.messages(), "its failure is said", 30)
+
+
+def test_a_callback_can_not_wait_for_room(cluster: MockCluster):
+    with Producer(cluster.bootstraps, TOPIC, "s", queue_events_max=1, linger_ms=0, **QUIET) as producer:
+        seen: list[Any] = []
+
+        def publish_two(future: Any) -> None:
+            try:
+                seen.extend(producer.publish_log("info", "c", "again") for _ in range(3))
+            except QueueFull as error:
+                seen.append(str(error))
+
+        producer.publish_log("info", "c", "first").add_done_callback(publish_two)
+        wait_until(lambda: seen and isinstance(seen[-1], str), "the callback is through", 30)
+    assert "a callback of a delivery can't wait for room" in seen[-1]

@@ -59,7 +59,7 @@ LEVELS = {
     "app": 8,
     "cli": 9,
     "__main__": 10,
-    "client": 3,
+    "client": 4,
 }
 # Types only: what the .pyi of a lower room names.
 PEERS = {("_fastpath", "rules")}

@@ -9,8 +9,8 @@ from ingestd.client.options import REFUSED, ProducerOptions, settle
 def test_defaults():
     found = settle(["a:1", "b:2"], "checkout", {})
     assert found.librdkafka["bootstrap.servers"] == "a:1,b:2" and found.librdkafka["client.id"] == "checkout"
-    assert found.librdkafka["acks"] == "all" and found.librdkafka["enable.idempotence"] is True
-    assert found.librdkafka["message.max.bytes"] == 1048576 + 65536
+    assert found.librdkafka["acks"] == "all" and found.librdkafka["enable.idempotence"] == "true"
+    assert found.librdkafka["message.max.bytes"] == "1114112"
     assert (found.queue_timeout_s, found.close_timeout_s, found.event_bytes_max) == (10, 30, 1048576)
 
 
@@ -28,8 +28,8 @@ def test_keywords_become_librdkafkas_options():
             "librdkafka": {"security.protocol": "ssl"},
         },
     ).librdkafka
-    assert found["linger.ms"] == 1 and found["queue.buffering.max.messages"] == 7
-    assert found["queue.buffering.max.kbytes"] == 2048 and found["message.timeout.ms"] == 1500
+    assert found["linger.ms"] == "1" and found["queue.buffering.max.messages"] == "7"
+    assert found["queue.buffering.max.kbytes"] == "2048" and found["message.timeout.ms"] == "1500"
     assert found["compression.type"] == "zstd" and found["client.id"] == "me" and found["security.protocol"] == "ssl"
 
 
@@ -49,6 +49,10 @@ def test_wrong_arguments_are_named():
         Producer("a:1", "t", "s", linger_s=1)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="No such configuration property"):
         Producer("a:1", "t", "s", librdkafka={"no.such": 1})
+    with pytest.raises(ValueError, match=r"client\.rack: \['a'\] is no text"):
+        Producer("a:1", "t", "s", librdkafka={"client.rack": ["a"]})
+    with pytest.raises(ValueError, match="oauth_cb: 'x' can't be called"):
+        Producer("a:1", "t", "s", librdkafka={"oauth_cb": "x"})
     with pytest.raises(ValueError, match="brokers"):
         Producer([], "t", "s")
     with pytest.raises(ValueError, match="topic"):

@@ -1,0 +1,227 @@
+# The client library's producer: records of any thread in, delivery reports to whoever owns each record.
+#
+# confluent-kafka's own `produce` takes 3.4 µs for a record with eight headers, of which librdkafka needs a third. For
+# each report it takes and gives the interpreter's lock; here many are told of under one (decision 0012).
+
+cdef enum:
+    REPORT_EVENTS_MAX = 64        # events of the queue that one `serve` deals with before it gives its notices
+    EXTENSIONS_MAX = 64           # SASL extensions of one token
+    PURGE_QUEUE_AND_IN_FLIGHT = 3
+
+
+@cython.final
+cdef class Sender(Handle):
+    """One producer handle for one topic. Values and keys are copied. One thread serves; any may send.
+    Nobody may flush, purge or destroy while another does.
+
+    options: librdkafka's, as strings. refresh_token: called with `sasl.oauthbearer.config` when a token is wanted,
+    gives (token, expiry in seconds since the epoch[, principal[, {extension: value}]]).
+
+    An owner is told of its records by `delivered(partition, offset, count)`, where `count` records that follow each
+    other in a partition end at `offset`, and `failed(code, value)` for each that was not delivered. Runs on: the thread
+    that serves.
+    """
+
+    cdef rktopic_t *topic
+    cdef object refresh_token
+
+    def __init__(self, dict options, str topic not None, refresh_token=None):
+        cdef int events = EVENT_DR | (EVENT_TOKEN_REFRESH if refresh_token is not None else 0)
+        self.refresh_token = refresh_token
+        self.open(TYPE_PRODUCER, options, events, NULL, False)
+        self.topic = f.rd_kafka_topic_new(self.rk, topic.encode(), NULL)
+        if self.topic == NULL:
+            raise failure(-186, f"{topic!r} is no topic name")
+
+    cdef int close_queues(self) except -1:
+        f.rd_kafka_topic_destroy(self.topic)
+        return 0
+
+    def send(self, bytes value not None, str key, headers, owner not None):
+        """Enqueue one record; `headers` are pairs of a text and a text or bytes. 0, or librdkafka's error code.
+
+        `owner` is told of it if it was 0, and only then.
+        """
+        return produce_record(self, value, key, headers, owner)
+
+    def send_all(self, records, owner not None):
+        """Enqueue (value, key, headers) one after the other. (How many were, 0, None) or, when one was refused,
+        (how many before it, the code, the record)."""
+        cdef Py_ssize_t count = 0
+        cdef int code
+        for record in records:
+            value, key, headers = record
+            code = produce_record(self, value, key, headers, owner)
+            if code:
+                return count, code, record
+            count += 1
+        return count, 0, None
+
+    def serve(self, int timeout_ms):
+        """Wait for reports, at most so long, and tell owners. ([KafkaNotice] that came too, [what owners raised])"""
+        cdef rkevent_t *event
+        cdef queue_t *queue = self.main_queue
+        cdef int kind, seen = 0
+        self.live()
+        notices = []
+        errors = []
+        with nogil:
+            event = f.rd_kafka_queue_poll(queue, timeout_ms)
+        while event != NULL:
+            kind = f.rd_kafka_event_type(event)
+            try:
+                if kind == EVENT_DR:
+                    tell_owners(event, errors)
+                elif kind == EVENT_TOKEN_REFRESH:
+                    give_token(self, event, errors)
+                elif kind == EVENT_ERROR or kind == EVENT_LOG:
+                    notices.append(read_notice(event, kind))
+            finally:
+                with nogil:                           # it frees every record with its headers
+                    f.rd_kafka_event_destroy(event)
+            seen += 1
+            event = f.rd_kafka_queue_poll(queue, 0) if seen < REPORT_EVENTS_MAX else NULL
+        return notices, errors
+
+    def wake(self):
+        """Let a `serve` that waits come back."""
+        if self.rk != NULL:
+            f.rd_kafka_queue_yield(self.main_queue)
+
+    @property
+    def waiting_count(self):
+        """Records without a report, and what waits to be served."""
+        return f.rd_kafka_outq_len(self.rk) if self.rk != NULL else 0
+
+    def flush(self, int timeout_ms):
+        """Let nothing linger, and wait until another thread has told every owner. False: the time is over."""
+        cdef rd_kafka_t *rk = self.live()
+        cdef int code
+        with nogil:
+            code = f.rd_kafka_flush(rk, timeout_ms)
+        return code == 0
+
+    def purge(self):
+        """Give up all records: each gets a report with an error, now or soon."""
+        cdef rd_kafka_t *rk = self.rk
+        if rk == NULL:
+            return
+        with nogil:
+            f.rd_kafka_purge(rk, PURGE_QUEUE_AND_IN_FLIGHT)
+
+    def abandon(self):
+        """For the child of a fork: librdkafka's threads are in the parent, so that nothing may be freed here."""
+        self.rk = NULL
+
+
+cdef int add_text(headers_t *headers, const char *name, object value) except -1:
+    """One header whose value is a text or bytes."""
+    cdef const char *data
+    cdef Py_ssize_t size
+    if type(value) is bytes:
+        data, size = <const char *><bytes>value, len(<bytes>value)
+    else:
+        data = PyUnicode_AsUTF8AndSize(value, &size)
+    f.rd_kafka_header_add(headers, name, -1, data, size)
+    return 0
+
+
+cdef int produce_record(Sender sender, bytes value, str key, headers, owner) except? -1:
+    cdef argument_t arguments[6]
+    cdef headers_t *made = NULL
+    cdef rkerror_t *error
+    cdef const char *key_data = NULL
+    cdef Py_ssize_t key_size = 0
+    cdef int code
+    cdef size_t count = 5
+    if sender.rk == NULL:
+        return ERR_DESTROY
+    if key is not None:
+        key_data = PyUnicode_AsUTF8AndSize(key, &key_size)
+    if headers:
+        made = f.rd_kafka_headers_new(len(headers))
+        try:
+            for name, text in headers:
+                add_text(made, PyUnicode_AsUTF8AndSize(name, NULL), text)
+        except BaseException:
+            f.rd_kafka_headers_destroy(made)
+            raise
+        arguments[5].kind, arguments[5].u.headers = VTYPE_HEADERS, made
+        count = 6
+    arguments[0].kind, arguments[0].u.topic = VTYPE_RKT, sender.topic
+    arguments[1].kind = VTYPE_VALUE
+    arguments[1].u.memory.data, arguments[1].u.memory.size = <char *>value, len(value)
+    arguments[2].kind, arguments[2].u.number = VTYPE_MSGFLAGS, MSG_F_COPY
+    arguments[3].kind = VTYPE_KEY
+    arguments[3].u.memory.data, arguments[3].u.memory.size = <void *>key_data, key_size
+    arguments[4].kind, arguments[4].u.pointer = VTYPE_OPAQUE, <void *>owner
+    error = f.rd_kafka_produceva(sender.rk, arguments, count)
+    if error == NULL:
+        Py_INCREF(owner)                              # until its report
+        return 0
+    if made != NULL:
+        f.rd_kafka_headers_destroy(made)
+    code = f.rd_kafka_error_code(error)
+    f.rd_kafka_error_destroy(error)
+    return code
+
+
+cdef int tell_owners(rkevent_t *event, list errors) except -1:
+    """All reports of one event. What follows each other, of one owner and without an error, is told at once."""
+    cdef const message_t *message = f.rd_kafka_event_message_next(event)
+    cdef void *owner
+    cdef int64_t offset
+    cdef int32_t partition
+    cdef int code
+    cdef Py_ssize_t count, i
+    while message != NULL:
+        owner, code, partition, offset, count = message._private, message.err, message.partition, message.offset, 1
+        value = None
+        if code:
+            value = (<char *>message.payload)[:message.len] if message.payload != NULL else b""
+            message = f.rd_kafka_event_message_next(event)
+        else:
+            message = f.rd_kafka_event_message_next(event)
+            while message != NULL and message._private == owner and not message.err:
+                offset = message.offset
+                count += 1
+                message = f.rd_kafka_event_message_next(event)
+        try:
+            if code:
+                (<object>owner).failed(code, value)
+            else:
+                (<object>owner).delivered(partition, offset, count)
+        except Exception as error:
+            errors.append(error)
+        for i in range(count):
+            Py_DECREF(<object>owner)
+    return 0
+
+
+cdef int give_token(Sender sender, rkevent_t *event, list errors) except -1:
+    """Ask the program for a token, and hand it to librdkafka; a failure is librdkafka's to log and to try again."""
+    cdef const char *config = f.rd_kafka_event_config_string(event)
+    cdef const char *extensions[2 * EXTENSIONS_MAX]
+    cdef char text[ERROR_TEXT_BYTES]
+    cdef size_t count = 0
+    cdef bytes token, principal, reason
+    try:
+        answer = sender.refresh_token(config.decode() if config != NULL else "")
+        token, expiry_s = answer[0].encode(), float(answer[1])
+        principal = (answer[2] or "").encode() if len(answer) > 2 else b""
+        pairs = (answer[3] or {}) if len(answer) > 3 else {}
+        kept = [word.encode() for pair in pairs.items() for word in pair]
+        if len(kept) > 2 * EXTENSIONS_MAX:
+            raise ValueError(f"{len(kept) // 2} SASL extensions; at most {EXTENSIONS_MAX} are allowed")
+        for word in kept:
+            extensions[count] = <const char *><bytes>word
+            count += 1
+        if f.rd_kafka_oauthbearer_set_token(
+            sender.rk, token, <int64_t>(expiry_s * 1000), principal, extensions, count, text, sizeof(text)
+        ):
+            raise ValueError(text.decode("utf-8", "replace"))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".encode()
+        f.rd_kafka_oauthbearer_set_token_failure(sender.rk, reason)
+        errors.append(error)
+    return 0
