@@ -29,3 +29,17 @@ cdef class Batch:
     ) except -1
     cdef object describe(self, Py_ssize_t record_index)
     cdef int append_send(self, Py_ssize_t record_index, uint16_t topic, uint8_t flags, int fault) except -1
+
+
+cdef class PlainCheck:
+    cdef object struct                   # the class of events
+    cdef Py_ssize_t offsets[12]          # by EVENT_FIELDS
+    cdef set seconds
+    cdef dict kinds
+    cdef char last_seconds[19]
+    cdef object last_kind, last_level, last_service
+
+    cdef bint is_plain(self, event, correlation, trace, span) except -1
+    cdef object field(self, event, int index)
+    cdef bint knows_kind(self, kind, level, service) except -1
+    cdef bint knows_time(self, text) except -1

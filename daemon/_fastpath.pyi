@@ -147,6 +147,18 @@ class ReplyReader:
     def received(self, size: int) -> None: ...
     def feed(self, data: bytes) -> None: ...
 
+class PlainCheck:
+    """Whether an event of a program consists of what was seen to be valid before. For the client library."""
+
+    def __init__(self, probe: Any, seconds: set[str], kinds: dict[tuple[Any, Any, Any], Any]) -> None: ...
+    def holds(self, event: Any, correlation: str | None, trace: str | None, span: str | None) -> bool: ...
+
+def uuid4_texts(drawn: bytes) -> list[str]:
+    """A UUIDv4 as a text for each 16 random bytes."""
+
+def utc_text(time_ns: int) -> str:
+    """RFC 3339 in UTC with nanoseconds, trailing zeros left out, of a time not before 1970."""
+
 def process_batch(
     batch: Batch, table: RouteTable, cache: IndexCache, now_s: int, errors: ErrorCounts | None = None
 ) -> None:

@@ -4,7 +4,7 @@
 
 One C file, so that everything below is inlined into one loop. The parts, in the order in which they need each other:
 words, utf8, timestamp, memory, resp, index_cache, replies, scan, text_set, error_counts, event, rules, batch,
-process, match.
+process, match, plain_event, stamps.
 """
 
 cimport cython
@@ -70,6 +70,8 @@ include "_hot/rules.pxi"
 include "_hot/batch.pxi"
 include "_hot/process.pxi"
 include "_hot/match.pxi"
+include "_hot/plain_event.pxi"
+include "_hot/stamps.pxi"
 
 
 cdef text_t as_text(bytes value):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ingestd._fastpath import Batch
+from ingestd._fastpath import Batch, PlainCheck
 
 FUNCTION_NAMES: tuple[str, ...]
 VERSION_MIN: int
@@ -136,9 +136,36 @@ class Producer(Handle):
     def purge(self) -> None: ...
     def provoke_fatal_error(self, code: int, text: str) -> None: ...
 
+class RecordWriter:
+    """Writes the value and the headers of checked events, by what `records`, a RecordMaker, says."""
+
+    def __init__(
+        self,
+        records: object,
+        check: PlainCheck,
+        encode_into: Callable[[Any, bytearray, int], None],
+        span_name: str,
+        bytes_max: int,
+    ) -> None: ...
+
+class EventBatch:
+    """Checked events, and all their values in one buffer."""
+
+    def __init__(self, writer: RecordWriter, unsampled_trace: str | None) -> None: ...
+    def __len__(self) -> int: ...
+    def fill(
+        self,
+        events: Iterable[object],
+        mend: Callable[[Any], object],
+        correlation: str | None,
+        trace: str | None,
+        span: str | None,
+    ) -> None: ...
+    def values_from(self, begin: int) -> list[bytes]: ...
+
 class Sender(Handle):
-    """One producer handle for one topic. Values and keys are copied. One thread serves; any may send.
-    Nobody may flush, purge or destroy while another does.
+    """One producer handle for one topic. One thread serves; any may send. Nobody may flush, purge or destroy while
+    another does.
 
     An owner is told by `delivered(partition, offset, count)` and `failed(code, value)`.
     """
@@ -148,10 +175,8 @@ class Sender(Handle):
     ) -> None: ...
     @property
     def waiting_count(self) -> int: ...
-    def send(self, value: bytes, key: str | None, headers: Sequence[tuple[str, bytes | str]], owner: object) -> int: ...
-    def send_all(
-        self, records: Iterable[tuple[bytes, str | None, list[tuple[str, bytes | str]]]], owner: object
-    ) -> tuple[int, int, tuple[bytes, str | None, list[tuple[str, bytes | str]]] | None]: ...
+    def send(self, writer: RecordWriter, event: object, is_sampled: bool, owner: object) -> int: ...
+    def send_events(self, batch: EventBatch, begin: int, end: int, owner: object) -> tuple[int, int]: ...
     def serve(self, timeout_ms: int) -> tuple[list[KafkaNotice], list[Exception]]: ...
     def wake(self) -> None: ...
     def flush(self, timeout_ms: int) -> bool: ...

@@ -5,10 +5,11 @@
 The library is the one inside the confluent-kafka wheel, opened by its file and resolved by name: nothing is linked.
 Every event of librdkafka is taken from a queue whose eventfd wakes the loop. The one callback, for delivery reports,
 counts in C memory while a queue is polled.
-Parts: symbols, handle, consumer, admin, grouping, producer, sender, mock, probe.
+Parts: symbols, handle, consumer, admin, grouping, producer, records, sender, mock, probe.
 """
 
 cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -19,7 +20,7 @@ from ingestd._abi cimport (
     SEND_DEAD, SEND_DELIVERED, SEND_FAILED, SEND_HEADERS, SEND_PENDING, SEND_STUB, SEND_WAITING,
     batch_t, message_t, record_t, send_t, span_t,
 )
-from ingestd._fastpath cimport Batch, is_header_id
+from ingestd._fastpath cimport Batch, PlainCheck, is_header_id
 
 import os
 from typing import NamedTuple
@@ -34,6 +35,7 @@ include "_edge/consumer.pxi"
 include "_edge/admin.pxi"
 include "_edge/grouping.pxi"
 include "_edge/producer.pxi"
+include "_edge/records.pxi"
 include "_edge/sender.pxi"
 include "_edge/mock.pxi"
 include "_edge/probe.pxi"

@@ -11,8 +11,8 @@ cdef enum:
 
 @cython.final
 cdef class Sender(Handle):
-    """One producer handle for one topic. Values and keys are copied. One thread serves; any may send.
-    Nobody may flush, purge or destroy while another does.
+    """One producer handle for one topic. One thread serves; any may send. Nobody may flush, purge or destroy while
+    another does. Keys are copied, and values but for those of a batch.
 
     options: librdkafka's, as strings. refresh_token: called with `sasl.oauthbearer.config` when a token is wanted,
     gives (token, expiry in seconds since the epoch[, principal[, {extension: value}]]).
@@ -37,25 +37,18 @@ cdef class Sender(Handle):
         f.rd_kafka_topic_destroy(self.topic)
         return 0
 
-    def send(self, bytes value not None, str key, headers, owner not None):
-        """Enqueue one record; `headers` are pairs of a text and a text or bytes. 0, or librdkafka's error code.
+    def send(self, RecordWriter writer not None, event, bint is_sampled, owner not None):
+        """Enqueue one event, whose `traceparent` says whether it is sampled. 0, or librdkafka's error code.
 
         `owner` is told of it if it was 0, and only then.
         """
-        return produce_record(self, value, key, headers, owner)
+        return enqueue_event(self, writer, event, is_sampled, owner)
 
-    def send_all(self, records, owner not None):
-        """Enqueue (value, key, headers) one after the other. (How many were, 0, None) or, when one was refused,
-        (how many before it, the code, the record)."""
-        cdef Py_ssize_t count = 0
-        cdef int code
-        for record in records:
-            value, key, headers = record
-            code = produce_record(self, value, key, headers, owner)
-            if code:
-                return count, code, record
-            count += 1
-        return count, 0, None
+    def send_events(self, EventBatch batch not None, Py_ssize_t begin, Py_ssize_t end, owner not None):
+        """Enqueue those from `begin` up to `end`. (How many were, 0 or the code that kept back the next)"""
+        if not 0 <= begin <= end <= len(batch.events):
+            raise IndexError(f"events {begin} to {end} of {len(batch.events)}")
+        return enqueue_events(self, batch, begin, end, owner)
 
     def serve(self, int timeout_ms):
         """Wait for reports, at most so long, and tell owners. ([KafkaNotice] that came too, [what owners raised])"""
@@ -114,55 +107,47 @@ cdef class Sender(Handle):
         self.rk = NULL
 
 
-cdef int add_text(headers_t *headers, const char *name, object value) except -1:
-    """One header whose value is a text or bytes."""
+cdef int add_pairs(headers_t *headers, pairs) except -1:
+    """Headers whose values are texts or bytes."""
     cdef const char *data
     cdef Py_ssize_t size
-    if type(value) is bytes:
-        data, size = <const char *><bytes>value, len(<bytes>value)
-    else:
-        data = PyUnicode_AsUTF8AndSize(value, &size)
-    f.rd_kafka_header_add(headers, name, -1, data, size)
+    for name, value in pairs:
+        if type(value) is bytes:
+            data, size = <const char *><bytes>value, len(<bytes>value)
+        else:
+            data = PyUnicode_AsUTF8AndSize(value, &size)
+        f.rd_kafka_header_add(headers, PyUnicode_AsUTF8AndSize(name, NULL), -1, data, size)
     return 0
 
 
-cdef int produce_record(Sender sender, bytes value, str key, headers, owner) except? -1:
+cdef int enqueue(
+    Sender sender, const char *value, Py_ssize_t size, int flags, str key, headers_t *headers, owner
+) except? -1:
+    """0, or librdkafka's error code. The headers are librdkafka's then, or gone."""
     cdef argument_t arguments[6]
-    cdef headers_t *made = NULL
     cdef rkerror_t *error
     cdef const char *key_data = NULL
     cdef Py_ssize_t key_size = 0
-    cdef int code
-    cdef size_t count = 5
-    if sender.rk == NULL:
-        return ERR_DESTROY
-    if key is not None:
-        key_data = PyUnicode_AsUTF8AndSize(key, &key_size)
-    if headers:
-        made = f.rd_kafka_headers_new(len(headers))
-        try:
-            for name, text in headers:
-                add_text(made, PyUnicode_AsUTF8AndSize(name, NULL), text)
-        except BaseException:
-            f.rd_kafka_headers_destroy(made)
-            raise
-        arguments[5].kind, arguments[5].u.headers = VTYPE_HEADERS, made
-        count = 6
-    arguments[0].kind, arguments[0].u.topic = VTYPE_RKT, sender.topic
-    arguments[1].kind = VTYPE_VALUE
-    arguments[1].u.memory.data, arguments[1].u.memory.size = <char *>value, len(value)
-    arguments[2].kind, arguments[2].u.number = VTYPE_MSGFLAGS, MSG_F_COPY
-    arguments[3].kind = VTYPE_KEY
-    arguments[3].u.memory.data, arguments[3].u.memory.size = <void *>key_data, key_size
-    arguments[4].kind, arguments[4].u.pointer = VTYPE_OPAQUE, <void *>owner
-    error = f.rd_kafka_produceva(sender.rk, arguments, count)
-    if error == NULL:
-        Py_INCREF(owner)                              # until its report
-        return 0
-    if made != NULL:
-        f.rd_kafka_headers_destroy(made)
-    code = f.rd_kafka_error_code(error)
-    f.rd_kafka_error_destroy(error)
+    cdef int code = ERR_DESTROY
+    if sender.rk != NULL:
+        if key is not None:
+            key_data = PyUnicode_AsUTF8AndSize(key, &key_size)
+        arguments[0].kind, arguments[0].u.topic = VTYPE_RKT, sender.topic
+        arguments[1].kind = VTYPE_VALUE
+        arguments[1].u.memory.data, arguments[1].u.memory.size = <char *>value, size
+        arguments[2].kind, arguments[2].u.number = VTYPE_MSGFLAGS, flags
+        arguments[3].kind = VTYPE_KEY
+        arguments[3].u.memory.data, arguments[3].u.memory.size = <void *>key_data, key_size
+        arguments[4].kind, arguments[4].u.pointer = VTYPE_OPAQUE, <void *>owner
+        arguments[5].kind, arguments[5].u.headers = VTYPE_HEADERS, headers
+        error = f.rd_kafka_produceva(sender.rk, arguments, 6 if headers != NULL else 5)
+        if error == NULL:
+            Py_INCREF(owner)                          # until its report
+            return 0
+        code = f.rd_kafka_error_code(error)
+        f.rd_kafka_error_destroy(error)
+    if headers != NULL:
+        f.rd_kafka_headers_destroy(headers)
     return code
 
 

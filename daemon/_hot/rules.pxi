@@ -305,15 +305,20 @@ OTHER_LAYOUT = f"msgspec {msgspec.__version__} keeps Struct fields in another wa
 
 cdef Py_ssize_t checked_offset(object struct, str name) except -1:
     """The offset of a Struct's field, proved by reading a value through it."""
+    return proved_offset(struct, struct(), name)
+
+
+cdef Py_ssize_t proved_offset(object struct, object probe, str name) except -1:
+    """As `checked_offset`, with an instance of the Struct, whose field is left as it was."""
     descriptor = struct.__dict__[name]
     if type(descriptor) is not MemberDescriptorType:
         raise ImportError(OTHER_LAYOUT)
     cdef Py_ssize_t offset = slot_offset(<PyObject *>descriptor)
-    probe = struct()
-    marker = object()
+    before, marker = getattr(probe, name), object()
     setattr(probe, name, marker)
     if offset < 0 or slot(<PyObject *>probe, offset) != <PyObject *>marker:
         raise ImportError(OTHER_LAYOUT)
+    setattr(probe, name, before)
     return offset
 
 

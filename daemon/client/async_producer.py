@@ -20,7 +20,7 @@ from ingestd.client.delivery import (
     QueueFull,
 )
 from ingestd.client.events import Event, Level
-from ingestd.client.handle import Owner, Record
+from ingestd.client.handle import QUEUE_FULL, Owner, Record
 from ingestd.client.options import ProducerOptions
 from ingestd.client.producer import Core
 from ingestd.client.publishing import EventMaker, Labels, Made, Metadata, PublishMethods
@@ -29,7 +29,7 @@ Sent = Coroutine[Any, Any, "asyncio.Future[Delivery]"]
 
 # How long a task waits for room before it looks again; the delivery thread makes room meanwhile.
 FULL_TICK_S: Final = 0.005
-# Other tasks get their turn after so many events of a batch: about 2 ms.
+# Other tasks get their turn after so many events of a batch: about 1 ms.
 BATCH_TURN_EVENTS: Final = 500
 
 
@@ -103,15 +103,15 @@ class _Link:
 
     async def send(self, made: Made) -> "asyncio.Future[Delivery]":
         event, sampled = made
-        record = self.core.records.make(event, sampled)
+        record = self.core.records.writer, event, sampled
         report = _Report(event.id, self.handle.origin, self.answers())
-        if not self.handle.try_send(*record, report):
+        if not self.handle.try_send(record, report):
             await self.send_when_there_is_room(record, report)
         return report.future
 
     async def send_when_there_is_room(self, record: Record, report: Owner) -> None:
         deadline_s = time.monotonic() + self.handle.queue_timeout_s
-        while not self.handle.try_send(*record, report):
+        while not self.handle.try_send(record, report):
             if time.monotonic() >= deadline_s:
                 raise QueueFull(self.handle.full_text())
             await asyncio.sleep(FULL_TICK_S)
@@ -126,19 +126,24 @@ class _Link:
             count = sent_count + len(unsent)
             answers.add(future, count, BatchFailed(every, count) if every else None)
 
-        reports = BatchReports(handle.origin, settle)
-        sent_count = 0
+        reports = BatchReports(handle.origin, batch, settle)
+        sent_count, deadline_s = 0, time.monotonic() + handle.queue_timeout_s
         try:
-            for record in batch:
-                if not handle.try_send(*record, reports):
-                    await self.send_when_there_is_room(record, reports)
-                sent_count += 1
-                if not sent_count % BATCH_TURN_EVENTS:
-                    await asyncio.sleep(0)
+            while sent_count < len(batch):
+                turn_end = min(len(batch), sent_count + BATCH_TURN_EVENTS)
+                count, code = handle.try_send_batch(batch, sent_count, turn_end, reports)
+                sent_count += count
+                if count:
+                    deadline_s = time.monotonic() + handle.queue_timeout_s
+                if code not in (0, QUEUE_FULL):
+                    raise handle.refusal(code)
+                if code and time.monotonic() >= deadline_s:
+                    raise QueueFull(handle.full_text())
+                await asyncio.sleep(FULL_TICK_S if code else 0)
         except PublishError as error:
             if not sent_count:
                 raise
-            unsent += [FailedEvent(value, error) for value in batch.values[sent_count:]]
+            unsent += [FailedEvent(value, error) for value in batch.values_from(sent_count)]
         reports.seal(sent_count)
         return future
 

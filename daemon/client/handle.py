@@ -13,17 +13,16 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn, Protocol
 
-from ingestd._librdkafka import KafkaNotice, Sender, error_name, error_text
+from ingestd._librdkafka import EventBatch, KafkaNotice, RecordWriter, Sender, error_name, error_text
 from ingestd.client.delivery import DeliveryFailed, Origin, ProducerClosed, PublishError, QueueFull
+from ingestd.client.events import Event
 from ingestd.errors import KafkaFailure
 from ingestd.logs import Sparing
 
-Header = tuple[str, bytes | str]  # a text only where it has no zero byte, at which librdkafka's copy would end
-Headers = list[Header]
-Record = tuple[bytes, str | None, Headers]  # value, key, headers
+Record = tuple[RecordWriter, Event, bool]  # who writes it, a checked event, whether its trace is sampled
 RefreshToken = Callable[[str], tuple[Any, ...]]
 
 
@@ -122,39 +121,47 @@ class Handle:
 
     # Sending
 
-    def send(self, value: bytes, key: str | None, headers: Headers, owner: Owner) -> None:
+    def send(self, record: Record, owner: Owner) -> None:
         """Give one record to librdkafka, which copies it. Blocks up to `queue_timeout_s` while the queue is full.
 
-        Raises QueueFull, ProducerClosed, or DeliveryFailed when librdkafka refuses it.
+        Raises InvalidEvent, QueueFull, ProducerClosed, or DeliveryFailed when librdkafka refuses it.
         """
-        code = self._send(value, key, headers, owner)
+        code = self._send(*record, owner)
         if code:
-            self._send_after(code, (value, key, headers), owner)
+            self._send_after(code, record, owner)
 
-    def try_send(self, value: bytes, key: str | None, headers: Headers, owner: Owner) -> bool:
+    def try_send(self, record: Record, owner: Owner) -> bool:
         """As `send`, but False at once when the queue is full."""
-        code = self._send(value, key, headers, owner)
+        code = self._send(*record, owner)
         if code == QUEUE_FULL:
             return False
         if code:
-            self._refuse(code)
+            raise self.refusal(code)
         return True
 
-    def send_all(self, records: Iterable[Record], owner: Owner) -> tuple[int, PublishError | None]:
-        """As `send` for each. How many were sent, and the error that kept the rest back."""
-        rest, sent_count = iter(records), 0
-        while True:
-            try:
-                if self._closed:
-                    self._send_closed()
-                count, code, refused = (self._sender or self._open()).send_all(rest, owner)
+    def send_batch(self, batch: EventBatch, owner: Owner) -> tuple[int, PublishError | None]:
+        """As `send` for each event. How many were sent, and the error that kept the rest back."""
+        sent_count, deadline_s = 0, time.monotonic() + self.queue_timeout_s
+        try:
+            while sent_count < len(batch):
+                count, code = self.try_send_batch(batch, sent_count, len(batch), owner)
                 sent_count += count
-                if refused is None:
-                    return sent_count, None
-                self._send_after(code, refused, owner)
-                sent_count += 1
-            except PublishError as error:
-                return sent_count, error
+                if count:
+                    deadline_s = time.monotonic() + self.queue_timeout_s
+                if code == QUEUE_FULL:
+                    self._wait_for_room(deadline_s - time.monotonic())
+                elif code:
+                    raise self.refusal(code)
+        except PublishError as error:
+            return sent_count, error
+        return sent_count, None
+
+    def try_send_batch(self, batch: EventBatch, begin: int, end: int, owner: Owner) -> tuple[int, int]:
+        """How many of the events from `begin` up to `end` were sent, and the code that kept back the next, or 0."""
+        if self._closed:
+            self._send_closed()
+        count, code = (self._sender or self._open()).send_events(batch, begin, end, owner)
+        return count, 0 if code == DESTROYED else code  # the next one takes the rest
 
     def _send_first(self, *record: Any) -> int:
         """Stands for the sender's `send` in a child until its first event, and after a fatal error."""
@@ -171,7 +178,7 @@ class Handle:
                 self._wait_for_room(deadline_s - time.monotonic())
             code = self._send(*record, owner)
         if code:
-            self._refuse(code)
+            raise self.refusal(code)
 
     def _wait_for_room(self, left_s: float) -> None:
         if left_s <= 0:
@@ -192,10 +199,11 @@ class Handle:
             f"{self._options['bootstrap.servers']}; the event was not sent"
         )
 
-    def _refuse(self, code: int) -> NoReturn:
+    def refusal(self, code: int) -> DeliveryFailed:
+        """The error of an event that librdkafka did not take."""
         if code == FATAL and self._sender is not None:
             self._renew(self._sender)
-        raise DeliveryFailed(f"librdkafka refused the event: {error_text(code)}", code, error_name(code))
+        return DeliveryFailed(f"librdkafka refused the event: {error_text(code)}", code, error_name(code))
 
     def _say_failure(self, failure: PublishError) -> None:
         """So that a program which looks at no future has a line all the same."""

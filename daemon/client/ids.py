@@ -6,12 +6,10 @@
 import os
 from typing import Final
 
+from ingestd._fastpath import uuid4_texts
+
 _POOLED: Final = 256
 _UUID_BYTES: Final = 16
-# RFC 9562, section 5.4: the version in the high half of byte 6, the variant in the two high bits of byte 8.
-_UUID_CLEAR: Final = int.from_bytes(bytes.fromhex("ffffffffffff0fff3fffffffffffffff") * _POOLED, "big")
-_UUID_SET: Final = int.from_bytes(bytes.fromhex("00000000000040008000000000000000") * _POOLED, "big")
-
 _uuids: list[str] = []
 _traces: list[str] = []
 _spans: list[str] = []
@@ -31,10 +29,7 @@ def new_event_id() -> str:
     try:
         return _uuids.pop()
     except IndexError:
-        bits = int.from_bytes(os.urandom(_POOLED * _UUID_BYTES), "big") & _UUID_CLEAR | _UUID_SET
-        digits = bits.to_bytes(_POOLED * _UUID_BYTES, "big").hex()
-        whole = (digits[start : start + 32] for start in range(0, len(digits), 32))
-        made = [f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}" for text in whole]
+        made = uuid4_texts(os.urandom(_POOLED * _UUID_BYTES))
         last = made.pop()
         _uuids.extend(made)
         return last

@@ -13,7 +13,7 @@ from ingestd.client.delivery import DeliveryFailed, PublishError
 from ingestd.client.events import EventType, InvalidEvent, Level, format_timestamp
 from ingestd.client.options import LOGGER_NAME
 from ingestd.client.producer import Producer
-from ingestd.client.publishing import describe_error
+from ingestd.client.publishing import Made, describe_error
 
 # What a LogRecord has of itself; everything else came by `extra=`.
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -139,22 +139,31 @@ class LogHandler(logging.Handler):
         metadata, data = self._facts(record)
         timestamp = format_timestamp(round(record.created * 1e6) * 1000)
         level, component = level_of_record(record.levelno), self.component or record.name
-        maker, records = self._core.maker, self._core.records
+        maker = self._core.maker
         made = maker.make(EventType.LOG, level, component, message, None, metadata, data, timestamp=timestamp)
         try:
-            value, key, headers = records.make(*made)
+            was_sent = self._send(made)
         except InvalidEvent:
             metadata = {
                 name: value if isinstance(value, int | str) else repr(value) for name, value in metadata.items()
             }
             made = maker.make(EventType.LOG, level, component, message, None, metadata, data, timestamp=timestamp)
-            value, key, headers = records.make(*made)
-        self._pending.append(None)
-        if not self._core.handle.try_send(value, key, headers, self._reports):
-            self._pending.pop()
+            was_sent = self._send(made)
+        if not was_sent:
             self._drop()
         elif self.dropped_count != self._said_count:
             self._say_drops()
+
+    def _send(self, made: Made) -> bool:
+        """False when the queue is full."""
+        was_sent = False
+        self._pending.append(None)
+        try:
+            was_sent = self._core.handle.try_send((self._core.records.writer, *made), self._reports)
+        finally:
+            if not was_sent:
+                self._pending.pop()
+        return was_sent
 
     def _facts(self, record: logging.LogRecord) -> tuple[dict[str, Any], dict[str, str] | None]:
         metadata: dict[str, Any] = {
@@ -208,9 +217,7 @@ class LogHandler(logging.Handler):
             trace_id="",
             span_id="",
         )
-        self._pending.append(None)
-        if not self._core.handle.try_send(*self._core.records.make(*made), self._reports):
-            self._pending.pop()
+        if not self._send(made):
             self._said_count -= unsaid_count
 
     def flush(self) -> None:

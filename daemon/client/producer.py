@@ -2,10 +2,11 @@
 
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
+from ingestd._librdkafka import EventBatch
 from ingestd.client.context import current
 from ingestd.client.delivery import (
     BatchFuture,
@@ -14,48 +15,11 @@ from ingestd.client.delivery import (
     FailedEvent,
     PublishError,
 )
-from ingestd.client.events import Event, InvalidEvent
-from ingestd.client.handle import Handle, Header, Record
+from ingestd.client.events import Event
+from ingestd.client.handle import Handle
 from ingestd.client.options import ProducerOptions, settle
 from ingestd.client.publishing import EventMaker, Made, PublishMethods
 from ingestd.client.record import RecordMaker
-
-
-class Batch:
-    """Checked events with their values. Keys and headers are made one by one when a record is sent.
-
-    All of them at once would be ten objects an event for the garbage collector to walk, which cost as much again.
-    """
-
-    def __init__(
-        self, records: RecordMaker, events: list[Event], values: list[bytes], unsampled_trace: str | None
-    ) -> None:
-        self._records = records
-        self._events = events
-        self.values = values
-        self._unsampled_trace = unsampled_trace
-
-    def __iter__(self) -> Iterator[Record]:
-        """RecordMaker.make of each, where what an event shares with the one before is not looked up again."""
-        records, unsampled = self._records, self._unsampled_trace
-        kind = level = service = correlation = trace = None
-        of_kind: tuple[Header, ...] = ()
-        shared: tuple[Header, ...] = ()
-        parent: str | None = None
-        flags = "-01"
-        for event, value in zip(self._events, self.values, strict=True):
-            if event.level is not level or event.service is not service or event.type is not kind:
-                kind, level, service = event.type, event.level, event.service
-                of_kind = records.kind_headers(kind, level, service)
-            if event.correlation_id != correlation or event.trace_id != trace:
-                correlation, trace = event.correlation_id, event.trace_id
-                shared, parent = records.shared_headers(correlation, trace)
-                flags = "-00" if unsampled and trace == unsampled else "-01"
-            headers = [*of_kind, *shared]
-            span = event.span_id
-            if span:
-                records.add_span(headers, span, parent, flags)
-            yield value, trace or correlation, headers
 
 
 class Core:
@@ -83,24 +47,9 @@ class Core:
         context, sampled = self.maker.context_for(event)
         return self.records.checked(event, self.maker.service, context, self.maker.now), sampled
 
-    def batch(self, events: Iterable[Event]) -> "Batch":
+    def batch(self, events: Iterable[Event]) -> EventBatch:
         """The records of a batch. Raises InvalidEvent with the place in it, before anything is sent."""
-        maker, records = self.maker, self.records
-        checked, value_of = records.checked, records.value
-        made: list[Event] = []
-        values: list[bytes] = []
-        context = current()
-        unsampled = context.trace_id if context.sampled is False else None
-        index, service, now = 0, maker.service, maker.now
-        try:
-            for event in events:
-                event = checked(event, service, context, now)
-                made.append(event)
-                values.append(value_of(event))
-                index += 1
-        except InvalidEvent as error:
-            raise InvalidEvent(f"events[{index}]: {error}") from error
-        return Batch(records, made, values, unsampled)
+        return self.records.batch(events, self.maker.service, current(), self.maker.now)
 
     def close(self, timeout_s: float | None) -> None:
         """Raises PublishError when events had to be given up; their futures say so too."""
@@ -137,7 +86,7 @@ class Producer(PublishMethods[DeliveryFuture]):
     ) -> None:
         self.core = Core(brokers, topic, service, options)
         self._maker = self.core.maker
-        self._make_record = self.core.records.make
+        self._writer = self.core.records.writer
         self._handle = self.core.handle
         self._finalizer = weakref.finalize(self, self.core.close_left_open)
 
@@ -158,10 +107,9 @@ class Producer(PublishMethods[DeliveryFuture]):
 
     def _publish(self, made: Made) -> DeliveryFuture:
         event, sampled = made
-        value, key, headers = self._make_record(event, sampled)
         handle = self._handle
         future = DeliveryFuture(event.id, handle.origin)
-        handle.send(value, key, headers, future)
+        handle.send((self._writer, event, sampled), future)
         return future
 
     def publish_event(self, event: Event) -> DeliveryFuture:
@@ -170,9 +118,8 @@ class Producer(PublishMethods[DeliveryFuture]):
     def try_publish_event(self, event: Event) -> DeliveryFuture | None:
         """As `publish_event`, but None at once when the queue is full. Never blocks."""
         event, sampled = self.core.own_event(event)
-        value, key, headers = self._make_record(event, sampled)
         future = DeliveryFuture(event.id, self._handle.origin)
-        return future if self._handle.try_send(value, key, headers, future) else None
+        return future if self._handle.try_send((self._writer, event, sampled), future) else None
 
     def publish_many(self, events: Iterable[Event]) -> BatchFuture:
         """Publish events of one's own, filled in as by `publish_event`: the cheapest form an event.
@@ -183,12 +130,12 @@ class Producer(PublishMethods[DeliveryFuture]):
         """
         batch = self.core.batch(events)
         future = BatchFuture(self._handle.origin)
-        reports = BatchReports(self._handle.origin, future.settle)
-        sent_count, error = self._handle.send_all(batch, reports)
+        reports = BatchReports(self._handle.origin, batch, future.settle)
+        sent_count, error = self._handle.send_batch(batch, reports)
         if error is not None:
             if not sent_count:
                 raise error
-            future.unsent = [FailedEvent(value, error) for value in batch.values[sent_count:]]
+            future.unsent = [FailedEvent(value, error) for value in batch.values_from(sent_count)]
         reports.seal(sent_count)
         return future
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
+from ingestd._fastpath import utc_text
 from ingestd.client.context import TraceContext, current
 from ingestd.client.events import Event, EventType, InvalidEvent, Level, format_timestamp, parse_timestamp_ns
 from ingestd.client.ids import new_event_id
@@ -25,7 +26,6 @@ Labels = Mapping[str, str] | None
 Metadata = Mapping[str, Any] | None
 Made = tuple[Event, bool]
 
-NS_PER_S: Final = 1_000_000_000
 STACK_CHARACTERS_MAX: Final = 16_384
 # Above this a double holds no odd whole number, and Go writes an exponent at 1e21.
 WHOLE_MAX: Final = 1 << 53
@@ -38,24 +38,10 @@ class EventMaker:
         check_text("service", service)
         self.service = service
         self._now_ns = now_ns
-        self._second: tuple[int, str] = (-1, "")
 
     def now(self) -> str:
         """RFC 3339 in UTC with nanoseconds, trailing zeros left out, as Go's RFC3339Nano."""
-        now_ns = self._now_ns()
-        second = now_ns // NS_PER_S
-        cached, text = self._second
-        if second != cached:
-            text = format_timestamp(second * NS_PER_S)[:-1]
-            # One assignment, so that another thread never sees the one without the other.
-            self._second = (second, text)
-        # Nine digits of the fraction, and the 1 before them: a third less than formatting.
-        digits = str(now_ns - second * NS_PER_S + NS_PER_S)
-        if digits[-1] == "0":
-            digits = digits.rstrip("0")
-            if digits == "1":
-                return text + "Z"
-        return f"{text}.{digits[1:]}Z"
+        return utc_text(self._now_ns())
 
     def make(
         self,

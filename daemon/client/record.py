@@ -6,11 +6,13 @@ and `traceparent` (W3C Trace Context). Headers of empty ids are left out. The re
 correlation id, else none: so a trace is in one partition, in order.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from ingestd._fastpath import PlainCheck
+from ingestd._librdkafka import EventBatch, RecordWriter
 from ingestd.client.context import (
     HEX,
     PLAIN_CORRELATION,
@@ -21,7 +23,6 @@ from ingestd.client.context import (
     w3c_trace_id,
 )
 from ingestd.client.events import Event, EventType, InvalidEvent, Level, parse_timestamp_ns
-from ingestd.client.handle import Header, Headers, Record
 from ingestd.client.ids import new_event_id
 from ingestd.model import LEVEL_ALIASES, TYPE_ALIASES
 
@@ -36,9 +37,12 @@ LEVELS: Final[dict[str, Level]] = {level.value: level for level in Level} | {
 CACHED_MAX: Final = 1024
 _SECONDS_TEXT: Final = len("2026-11-24T09:01:01")
 
-encode: Final = msgspec.json.Encoder().encode
-_fields_of: Final = msgspec.structs.astuple
-_join: Final = "".join
+_encoder: Final = msgspec.json.Encoder()
+encode: Final = _encoder.encode
+# What they raise for a value that JSON can't hold.
+UNWRITABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
+Header = tuple[str, bytes | str]  # a text only where it has no zero byte, at which librdkafka's copy would end
+Headers = list[Header]
 _Ids = tuple[tuple[Header, ...], str | None]
 
 
@@ -97,6 +101,9 @@ def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return dict(metadata)
 
 
+_PROBE: Final = Event(id="", type=EventType.LOG, level=Level.INFO, service="", component="", message="", timestamp="")
+
+
 class RecordMaker:
     """Makes the records of one producer. Of its own it keeps only what it has seen to be valid."""
 
@@ -107,9 +114,11 @@ class RecordMaker:
         self._kinds: dict[tuple[str, str, str], tuple[Header, ...]] = {}
         self._ids: dict[tuple[str | None, str | None], _Ids] = {}
         self._seconds: set[str] = set()
+        self._plain = PlainCheck(_PROBE, self._seconds, self._kinds)
+        self.writer = RecordWriter(self, self._plain, _encoder.encode_into, names.span_id, event_bytes_max)
 
-    def make(self, event: Event, sampled: bool) -> Record:
-        """The record of an event that is `checked`, or comes from EventMaker. Raises InvalidEvent."""
+    def make(self, event: Event, sampled: bool) -> tuple[bytes, str | None, Headers]:
+        """What `writer` makes of an event that is `checked`, or comes from EventMaker: value, key, headers."""
         value = self.value(event)
         correlation, trace, span = event.correlation_id, event.trace_id, event.span_id
         kind = self._kinds.get((event.type, event.level, event.service))
@@ -128,11 +137,27 @@ class RecordMaker:
         """The event as JSON. Raises InvalidEvent."""
         try:
             value = encode(event)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise unwritable(event) from error
+        except UNWRITABLE as error:
+            raise self.unwritable(event, error) from error
         if len(value) > self._event_bytes_max:
-            raise InvalidEvent(f"the event has {len(value)} bytes; at most {self._event_bytes_max} are allowed")
+            raise self.too_large(len(value))
         return value
+
+    def too_large(self, size: int) -> InvalidEvent:
+        """Of an event whose JSON has `size` bytes."""
+        return InvalidEvent(f"the event has {size} bytes; at most {self._event_bytes_max} are allowed")
+
+    @staticmethod
+    def unwritable(event: Event, error: Exception) -> Exception:
+        """Which field JSON cannot hold, and why; anything else that encoding raised is that itself."""
+        if not isinstance(error, UNWRITABLE):
+            return error
+        for name in event.__struct_fields__:
+            try:
+                encode(getattr(event, name))
+            except UNWRITABLE as wrong:
+                return InvalidEvent(f"{name}: can't be written as JSON: {wrong}")
+        return InvalidEvent("the event can't be written as JSON")
 
     def add_span(self, headers: Headers, span: str, parent: str | None, flags: str) -> None:
         """The headers that an event shares with none. `parent`: the start of `traceparent`, see `shared_headers`."""
@@ -143,6 +168,11 @@ class RecordMaker:
             headers.append((TRACEPARENT, f"{parent}{span}{flags}"))
         elif (w3c_span := w3c_span_id(span)) is not None:
             headers.append((TRACEPARENT, f"{parent}{w3c_span}{flags}"))
+
+    @staticmethod
+    def w3c_span(span: str) -> str | None:
+        """A span id as `traceparent` has it, or None when it has no such form."""
+        return w3c_span_id(span)
 
     def kind_headers(self, kind: EventType, level: Level, service: str) -> tuple[Header, ...]:
         """The headers that all events of one type, level and service share."""
@@ -185,37 +215,23 @@ class RecordMaker:
         Filled are an empty id (UUIDv4), service and timestamp, and from the context correlation, trace and span id.
         Types and levels come out canonical, empty optional fields absent. Raises InvalidEvent.
         """
-        # The event that needs nothing, at a third of the price: the same questions without the words to say what is
-        # wrong. join() asks for all texts at once, and raises TypeError when one is none; a StrEnum is one.
-        fields = _fields_of(event)
-        ident, kind, level, own_service, _, _, text, correlation, trace, span, labels, metadata, _ = fields
-        try:
-            if (
-                ident
-                and text[:_SECONDS_TEXT] in self._seconds
-                and (text[_SECONDS_TEXT:] == "Z" or _is_fraction(text))
-                and (kind, level, own_service) in self._kinds
-                and (correlation or correlation is context.correlation_id)
-                and (trace or trace is context.trace_id)
-                and (span or (span is None and context.span_id is None))
-                and (metadata is None or (metadata and type(metadata) is dict))
-            ):
-                _join(
-                    fields[:10]
-                    if correlation and trace and span
-                    else [text for text in fields[:10] if text is not None]
-                )
-                if labels is None:
-                    return event
-                if labels and type(labels) is dict:
-                    for key, value in labels.items():
-                        if type(key) is not str or type(value) is not str:
-                            break
-                    else:
-                        return event
-        except TypeError:
-            pass
+        if self._plain.holds(event, context.correlation_id, context.trace_id, context.span_id):
+            return event
         return self._mended(event, service, context, now)
+
+    def batch(self, events: Iterable[Event], service: str, context: TraceContext, now: Callable[[], str]) -> EventBatch:
+        """Events of a program, each as by `checked`. Raises InvalidEvent with the place in it."""
+        batch = EventBatch(self.writer, context.trace_id if context.sampled is False else None)
+
+        def mend(event: Event) -> Event:
+            return self._mended(event, service, context, now)
+
+        ids = context.correlation_id, context.trace_id, context.span_id
+        try:
+            batch.fill(events, mend, *ids)
+        except InvalidEvent as error:
+            raise InvalidEvent(f"events[{len(batch)}]: {error}") from error
+        return batch
 
     def _mended(self, event: Event, service: str, context: TraceContext, now: Callable[[], str]) -> Event:
         text, labels, metadata = event.timestamp, event.labels, event.metadata
@@ -267,23 +283,3 @@ class RecordMaker:
 
 
 _TEXTS: Final = ("id", "service", "component", "message", "timestamp")
-
-
-def _is_fraction(text: str) -> bool:
-    """What follows the seconds is a fraction and `Z`: half of what the regex costs."""
-    return (
-        text[_SECONDS_TEXT : _SECONDS_TEXT + 1] == "."
-        and text[-1] == "Z"
-        and text[_SECONDS_TEXT + 1 : -1].isdigit()
-        and text.isascii()
-    )
-
-
-def unwritable(event: Event) -> InvalidEvent:
-    """Which field JSON cannot hold, and why."""
-    for name in event.__struct_fields__:
-        try:
-            encode(getattr(event, name))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            return InvalidEvent(f"{name}: can't be written as JSON: {error}")
-    return InvalidEvent("the event can't be written as JSON")

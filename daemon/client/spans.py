@@ -139,11 +139,11 @@ class Tracer:
             trace_id=span.trace_id,
             span_id=span.span_id,
         )
-        value, key, headers = core.records.make(made, span.sampled)
         if not span.sampled:
+            core.records.value(made)  # what is wrong with it is told all the same
             return
         try:
-            if core.handle.try_send(value, key, headers, DeliveryFuture(made.id, core.handle.origin)):
+            if core.handle.try_send((core.records.writer, made, True), DeliveryFuture(made.id, core.handle.origin)):
                 return
             self._say("a trace event was lost", QueueFull("the producer's queue is full"))
         except PublishError as error:

@@ -22,7 +22,7 @@ from ingestd.client import (
     current,
 )
 from ingestd.client.context import EMPTY, restore
-from ingestd.client.handle import Handle
+from ingestd.client.handle import Handle, Record
 from ingestd.client.spans import UnknownSpan
 from ingestd.config import Config, parse
 from ingestd.errors import ConfigError
@@ -41,8 +41,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Event]]:
     """Every event that would go to librdkafka; each is acknowledged at once."""
     SENT.clear()
 
-    def try_send(self: Handle, value: bytes, key: object, headers: object, on_delivery: Any) -> bool:
-        SENT.append(Event.from_json(value))
+    def try_send(self: Handle, record: Record, owner: object) -> bool:
+        SENT.append(Event.from_json(record[1].to_json()))
         return True
 
     monkeypatch.setattr(Handle, "try_send", try_send)

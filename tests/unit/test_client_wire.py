@@ -1,14 +1,17 @@
 """The wire form, byte for byte: arguments of publish_* in, value, key and headers of the record out."""
 
+import random
+import uuid
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
+from ingestd._fastpath import utc_text, uuid4_texts
 from ingestd.client import publishing
 from ingestd.client.context import DEFAULT_HEADER_NAMES, EMPTY, HeaderNames, TraceContext, bind
 from ingestd.client.delivery import DeliveryFuture
-from ingestd.client.events import Event, EventType, InvalidEvent, Level
+from ingestd.client.events import Event, EventType, InvalidEvent, Level, format_timestamp, parse_timestamp_ns
 from ingestd.client.publishing import EventMaker, PublishMethods
 from ingestd.client.record import RecordMaker
 
@@ -355,3 +358,22 @@ def test_caches_are_bounded():
 
 def test_a_future_has_the_id_of_its_event():
     assert DeliveryFuture("e1", None).event_id == "e1"  # type: ignore[arg-type]
+
+
+def test_times_are_written_as_the_readable_code_writes_them(seed: int):
+    chance = random.Random(seed)
+    for _ in range(20_000):
+        second, fraction = chance.randrange(9_000_000_000), chance.choice((0, 1, 10**8, 123_000_000, 999_999_999))
+        time_ns = second * 10**9 + fraction
+        assert utc_text(time_ns) == format_timestamp(time_ns)
+    for text in ("1970-01-01T00:00:00Z", "2000-02-29T23:59:59.9Z", "2100-02-28T00:00:00Z", "2100-03-01T00:00:00Z"):
+        assert utc_text(parse_timestamp_ns(text)) == text
+    with pytest.raises(ValueError, match="before 1970"):
+        utc_text(-1)
+
+
+def test_uuids_are_version_4_and_keep_the_random_bits(seed: int):
+    drawn = random.Random(seed).randbytes(16 * 200)
+    texts = uuid4_texts(drawn)
+    assert texts == [str(uuid.UUID(bytes=drawn[i : i + 16], version=4)) for i in range(0, len(drawn), 16)]
+    assert uuid4_texts(b"short") == []
