@@ -24,6 +24,7 @@ cdef class Sender(Handle):
 
     cdef rktopic_t *topic
     cdef object refresh_token
+    cdef readonly Py_ssize_t waiting_count    # records whose owner has not been told
 
     def __init__(self, dict options, str topic not None, refresh_token=None):
         cdef int events = EVENT_DR | (EVENT_TOKEN_REFRESH if refresh_token is not None else 0)
@@ -64,7 +65,7 @@ cdef class Sender(Handle):
             kind = f.rd_kafka_event_type(event)
             try:
                 if kind == EVENT_DR:
-                    tell_owners(event, errors)
+                    tell_owners(self, event, errors)
                 elif kind == EVENT_TOKEN_REFRESH:
                     give_token(self, event, errors)
                 elif kind == EVENT_ERROR or kind == EVENT_LOG:
@@ -80,11 +81,6 @@ cdef class Sender(Handle):
         """Let a `serve` that waits come back."""
         if self.rk != NULL:
             f.rd_kafka_queue_yield(self.main_queue)
-
-    @property
-    def waiting_count(self):
-        """Records without a report, and what waits to be served."""
-        return f.rd_kafka_outq_len(self.rk) if self.rk != NULL else 0
 
     def flush(self, int timeout_ms):
         """Let nothing linger, and wait until another thread has told every owner. False: the time is over."""
@@ -143,6 +139,7 @@ cdef int enqueue(
         error = f.rd_kafka_produceva(sender.rk, arguments, 6 if headers != NULL else 5)
         if error == NULL:
             Py_INCREF(owner)                          # until its report
+            sender.waiting_count += 1
             return 0
         code = f.rd_kafka_error_code(error)
         f.rd_kafka_error_destroy(error)
@@ -151,7 +148,7 @@ cdef int enqueue(
     return code
 
 
-cdef int tell_owners(rkevent_t *event, list errors) except -1:
+cdef int tell_owners(Sender sender, rkevent_t *event, list errors) except -1:
     """All reports of one event. What follows each other, of one owner and without an error, is told at once."""
     cdef const message_t *message = f.rd_kafka_event_message_next(event)
     cdef void *owner
@@ -178,6 +175,7 @@ cdef int tell_owners(rkevent_t *event, list errors) except -1:
                 (<object>owner).delivered(partition, offset, count)
         except Exception as error:
             errors.append(error)
+        sender.waiting_count -= count
         for i in range(count):
             Py_DECREF(<object>owner)
     return 0

@@ -197,7 +197,7 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
 
     @property
     def waiting_count(self) -> int:
-        """Events that are not acknowledged yet, about: what librdkafka has to say of itself is counted too."""
+        """Events that are not acknowledged yet."""
         return self.core.handle.waiting_count()
 
     def _publish(self, made: Made) -> Coroutine[Any, Any, Delivery]:

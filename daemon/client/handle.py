@@ -255,7 +255,7 @@ class Handle:
     # Ending
 
     def waiting_count(self) -> int:
-        """Events that have no delivery report yet. Notices of librdkafka that wait to be served are counted too."""
+        """Events that have no delivery report yet."""
         sender = self._sender
         return 0 if sender is None else sender.waiting_count
 

@@ -102,7 +102,7 @@ class Producer(PublishMethods[DeliveryFuture]):
 
     @property
     def waiting_count(self) -> int:
-        """Events that are not acknowledged yet, about: what librdkafka has to say of itself is counted too."""
+        """Events that are not acknowledged yet."""
         return self._handle.waiting_count()
 
     def _publish(self, made: Made) -> DeliveryFuture:
