@@ -18,29 +18,14 @@ from ingestd.client.options import ProducerOptions
 from ingestd.client.producer import Core, Producer
 from ingestd.client.publishing import Labels, Metadata
 from ingestd.client.spans import TraceBlock, Tracer
-from ingestd.config import Config, RedisConfig, load, read_secret, secret_path
-from ingestd.errors import ConfigError, Problem
+from ingestd.config import Config, load
 from ingestd.kafka_options import client_options
 
 if TYPE_CHECKING:
+    from ingestd.client.store import AsyncEventStore, EventStore  # pyright: ignore[reportMissingImports]
     from ingestd.client.trace_tree import TraceTree  # pyright: ignore[reportMissingImports]
 
 AnyConfig = Config | str | os.PathLike[str]
-
-
-def redis_arguments(config: RedisConfig) -> dict[str, Any]:
-    """What `redis.Redis.from_url` takes beside the URL. Raises ConfigError for what it can't be made from."""
-    if config.sentinel is not None:
-        mend = "give the service a client: redis.sentinel.Sentinel(nodes).master_for(master)"
-        raise ConfigError([Problem("redis.sentinel", "the client library does not ask sentinels by itself", mend)])
-    arguments: dict[str, Any] = {}
-    if config.username:
-        arguments["username"] = config.username
-    if config.password_file:
-        arguments["password"] = read_secret(config.password_file)
-    tls = config.tls
-    files = {"ssl_ca_certs": tls.ca_file, "ssl_certfile": tls.cert_file, "ssl_keyfile": tls.key_file}
-    return arguments | {name: str(secret_path(file)) for name, file in files.items() if file}
 
 
 class _Base:
@@ -50,8 +35,7 @@ class _Base:
 
     def __init__(self, config: AnyConfig, redis: Any) -> None:
         self.config = config if isinstance(config, Config) else load(os.fspath(config))
-        self._redis_given = redis
-        self._redis_own: Any = None
+        self._redis = self.config.redis if redis is None else redis
         streaming = self.config.observability.event_streaming
         self.header_names = HeaderNames(
             streaming.correlation_id_header, streaming.trace_id_header, streaming.span_id_header
@@ -74,19 +58,6 @@ class _Base:
     def _begin(self, core: Core) -> None:
         self._core = core
         self._tracer = Tracer(core, self.config.observability.event_streaming.trace_sampling_rate)
-
-    def _redis(self, client: Any) -> Any:
-        """The client that was given, or one of `redis.url`, made once; `client`: the class to make."""
-        given = self._redis_given
-        if given is not None and not isinstance(given, str):
-            return given
-        if self._redis_own is None:
-            settings = self.config.redis
-            if given is None:
-                self._redis_own = client.from_url(settings.url, **redis_arguments(settings))
-            else:
-                self._redis_own = client.from_url(given)
-        return self._redis_own
 
     @property
     def lost_count(self) -> int:
@@ -136,12 +107,14 @@ class EventStreamingService(_Base):
                 service.publish_log_event("info", "api", "order accepted")
 
     config: the daemon's config.yaml by its path, or a `Config`. It gives the brokers with their security, the topic
-    (`kafka.topics.observability_events`), the service, the headers and `trace_sampling_rate`. redis: a `redis.Redis`, a
-    URL, or None for `redis.*` of the config; it is dialled at the first look-up. options: see ProducerOptions.
+    (`kafka.topics.observability_events`), the service, the headers and `trace_sampling_rate`. redis: what `EventStore`
+    takes, or None for the `redis` section of the config, with its sentinels; it is dialled at the first look-up.
+    options: see ProducerOptions.
     """
 
     def __init__(self, config: AnyConfig, redis: Any = None, **options: Unpack[ProducerOptions]) -> None:
         super().__init__(config, redis)
+        self._store: EventStore | None = None
         brokers, topic, service, settled = self._producer_arguments(options)
         self.producer = Producer(brokers, topic, service, **settled)
         self._begin(self.producer.core)
@@ -210,32 +183,32 @@ class EventStreamingService(_Base):
 
     def get_correlated_events(self, correlation_id: str) -> list[Event]:
         """All events with this correlation id, in time order; empty when there are none. See EventStore."""
-        from redis import Redis
-
-        from ingestd.client.store import EventStore  # pyright: ignore[reportMissingImports]
-
-        found: list[Event] = EventStore(self._redis(Redis)).correlated(correlation_id)
+        found: list[Event] = self._look_up().correlated(correlation_id)
         return found
 
     def get_trace(self, trace_id: str) -> "TraceTree":
         """One trace as a tree; a false one when nothing of it is found. See EventStore."""
-        from redis import Redis
+        return self._look_up().trace(trace_id)
 
-        from ingestd.client.store import EventStore  # pyright: ignore[reportMissingImports]
+    def _look_up(self) -> "EventStore":
+        # Not before: who only publishes needs no redis-py.
+        if self._store is None:
+            from ingestd.client.store import EventStore  # pyright: ignore[reportMissingImports]
 
-        return EventStore(self._redis(Redis)).trace(trace_id)
+            self._store = EventStore(self._redis)
+        return self._store
 
     def flush(self, timeout_s: float = 30.0) -> int:
         """As Producer.flush."""
         return self.producer.flush(timeout_s)
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Close the producer, as Producer.close, and the connection to Redis that was made here."""
+        """Close the producer, as Producer.close, and the connections to Redis that were made here."""
         try:
             self.producer.close(timeout_s)
         finally:
-            if self._redis_own is not None:
-                self._redis_own.close()
+            if self._store is not None:
+                self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -248,10 +221,11 @@ class EventStreamingService(_Base):
 
 
 class AsyncEventStreamingService(_Base):
-    """EventStreamingService for asyncio: the same methods, to be awaited. redis: a `redis.asyncio.Redis`, or a URL."""
+    """EventStreamingService for asyncio: the same methods, to be awaited. redis: what `AsyncEventStore` takes."""
 
     def __init__(self, config: AnyConfig, redis: Any = None, **options: Unpack[ProducerOptions]) -> None:
         super().__init__(config, redis)
+        self._store: AsyncEventStore | None = None
         brokers, topic, service, settled = self._producer_arguments(options)
         self.producer = AsyncProducer(brokers, topic, service, **settled)
         self._begin(self.producer.core)
@@ -312,32 +286,32 @@ class AsyncEventStreamingService(_Base):
 
     async def get_correlated_events(self, correlation_id: str) -> list[Event]:
         """As EventStreamingService.get_correlated_events."""
-        from redis.asyncio import Redis
-
-        from ingestd.client.store import AsyncEventStore  # pyright: ignore[reportMissingImports]
-
-        found: list[Event] = await AsyncEventStore(self._redis(Redis)).correlated(correlation_id)
+        found: list[Event] = await self._look_up().correlated(correlation_id)
         return found
 
     async def get_trace(self, trace_id: str) -> "TraceTree":
         """As EventStreamingService.get_trace."""
-        from redis.asyncio import Redis
+        return await self._look_up().trace(trace_id)
 
-        from ingestd.client.store import AsyncEventStore  # pyright: ignore[reportMissingImports]
+    def _look_up(self) -> "AsyncEventStore":
+        # Not before: who only publishes needs no redis-py.
+        if self._store is None:
+            from ingestd.client.store import AsyncEventStore  # pyright: ignore[reportMissingImports]
 
-        return await AsyncEventStore(self._redis(Redis)).trace(trace_id)
+            self._store = AsyncEventStore(self._redis)
+        return self._store
 
     async def flush(self, timeout_s: float = 30.0) -> int:
         """As AsyncProducer.flush."""
         return await self.producer.flush(timeout_s)
 
     async def close(self, timeout_s: float | None = None) -> None:
-        """Close the producer, as AsyncProducer.close, and the connection to Redis that was made here."""
+        """Close the producer, as AsyncProducer.close, and the connections to Redis that were made here."""
         try:
             await self.producer.close(timeout_s)
         finally:
-            if self._redis_own is not None:
-                await self._redis_own.aclose()
+            if self._store is not None:
+                await self._store.aclose()
 
     async def __aenter__(self) -> Self:
         return self
