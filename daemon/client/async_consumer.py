@@ -15,11 +15,11 @@ from confluent_kafka import Message
 from ingestd.client.consumer import Handler, named
 from ingestd.client.events import Event
 from ingestd.client.filters import EventFilter
-from ingestd.client.intake import Intake, Letter, Options, Settings, Stopped
-from ingestd.client.loop import EventDecoder, Failures
+from ingestd.client.intake import Letter, Options, Stopped
+from ingestd.client.loop import EventDecoder, Failures, Member
 
 
-class AsyncConsumer:
+class AsyncConsumer(Member):
     """Reads events as a member of a group; see `Consumer` for what is promised and for the options.
 
     A handler may be a coroutine function or a plain one. Events are handled one after the other. Cancelling a
@@ -31,8 +31,7 @@ class AsyncConsumer:
     def __init__(
         self, brokers: str | Sequence[str], topic: str | Sequence[str], group_id: str, **options: Unpack[Options]
     ) -> None:
-        self._settings = Settings(**options)
-        self._intake = Intake(brokers, topic, group_id, self._settings)
+        super().__init__(brokers, topic, group_id, **options)
         self._random = Random()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingestd-consumer")
         # What the thread does for a call that was cancelled: the next call waits for it first.

@@ -5,18 +5,15 @@ crash, and when the group gives its partition to another member in between, it c
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import Self, Unpack
 
 from ingestd.client.events import Event
 from ingestd.client.filters import EventFilter
-from ingestd.client.intake import Intake, Options, Settings
-from ingestd.client.loop import EventDecoder, Loop
+from ingestd.client.loop import BlockingConsumer, EventDecoder
 
 Handler = Callable[[Event], object]
 
 
-class Consumer:
+class Consumer(BlockingConsumer[Event]):
     """Reads events as a member of a group.
 
     brokers: `host:port`, several with commas or as a list. topic: one or a list. options: see `Settings`.
@@ -28,12 +25,6 @@ class Consumer:
 
     Runs on: one thread at a time, but for `stop` and `close`.
     """
-
-    def __init__(
-        self, brokers: str | Sequence[str], topic: str | Sequence[str], group_id: str, **options: Unpack[Options]
-    ) -> None:
-        self._settings = Settings(**options)
-        self._loop: Loop[Event] = Loop(Intake(brokers, topic, group_id, self._settings))
 
     def consume_events(self, handler: Handler) -> None:
         """Every event."""
@@ -90,22 +81,6 @@ class Consumer:
 
     def __iter__(self) -> Iterator[Event]:
         return self.events()
-
-    def stop(self) -> None:
-        """End what runs, after the handler in hand. For good: a stopped consumer is only closed."""
-        self._loop.stop()
-
-    def close(self) -> None:
-        """Commit what is done and leave the group; waits `close_timeout_s` at most."""
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def named(what: str, words: Sequence[str]) -> tuple[str, ...]:

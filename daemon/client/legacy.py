@@ -7,14 +7,14 @@ reported as published that Kafka has not acknowledged, and nothing is committed 
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from typing import Any, Final, Self
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaProducer
 
-from ingestd.client.intake import LOG, SLICE_S, Intake, Letter, Options, Settings, joined
-from ingestd.client.loop import Loop
+from ingestd.client.intake import LOG, SLICE_S, Letter, joined
+from ingestd.client.loop import BlockingConsumer
 from ingestd.errors import IngestdError
 
 PUBLISH_TIMEOUT_S: Final = 30.0
@@ -113,29 +113,10 @@ class _JsonDecoder:
             return Letter(message, "decode", "not_json", str(error))
 
 
-class Consumer:
+class Consumer(BlockingConsumer[tuple[str | None, Any]]):
     """Gives each message to a handler as `handler(key, value)`, the value decoded; see `ingestd.client.Consumer` for
     retries, dead letters, commits and options."""
-
-    def __init__(
-        self, brokers: str | Sequence[str], topic: str | Sequence[str], group_id: str, **options: Unpack[Options]
-    ) -> None:
-        self._loop: Loop[tuple[str | None, Any]] = Loop(Intake(brokers, topic, group_id, Settings(**options)))
 
     def consume(self, handler: Handler) -> None:
         """Every message, until `stop`."""
         self._loop.run(_JsonDecoder(), lambda pair: handler(*pair))
-
-    def stop(self) -> None:
-        self._loop.stop()
-
-    def close(self) -> None:
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -4,14 +4,15 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from random import Random
-from typing import Generic, Protocol, TypeVar
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar, Unpack
 
 from confluent_kafka import Message
 
 from ingestd.backoff import delay_s
 from ingestd.client.events import Event, InvalidEvent
 from ingestd.client.filters import EventFilter, Matcher, fault_name
-from ingestd.client.intake import SLICE_S, Intake, Letter, Settings, Stopped, place_of
+from ingestd.client.intake import SLICE_S, Intake, Letter, Options, Settings, Stopped, place_of
 from ingestd.errors import IngestdError
 from ingestd.model import FAULT_MESSAGES, Fault
 
@@ -173,3 +174,39 @@ class Loop(Generic[T]):
             if self.is_stopping():
                 raise Stopped
             time.sleep(min(SLICE_S, left_s))
+
+
+class Member:
+    """What every consumer is, whatever it gives its handlers: one member of a group, with its settings."""
+
+    def __init__(
+        self, brokers: str | Sequence[str], topic: str | Sequence[str], group_id: str, **options: Unpack[Options]
+    ) -> None:
+        self._settings = Settings(**options)
+        self._intake = Intake(brokers, topic, group_id, self._settings)
+
+
+class BlockingConsumer(Member, Generic[T]):
+    """A consumer whose handlers run in the caller's thread: its loop, and how that is ended."""
+
+    def __init__(
+        self, brokers: str | Sequence[str], topic: str | Sequence[str], group_id: str, **options: Unpack[Options]
+    ) -> None:
+        super().__init__(brokers, topic, group_id, **options)
+        self._loop: Loop[T] = Loop(self._intake)
+
+    def stop(self) -> None:
+        """End what runs, after the handler in hand. For good: a stopped consumer is only closed."""
+        self._loop.stop()
+
+    def close(self) -> None:
+        """Commit what is done and leave the group; waits `close_timeout_s` at most."""
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
