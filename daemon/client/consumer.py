@@ -23,6 +23,9 @@ class Consumer(BlockingConsumer[Event]):
     raises `Reject` is not called again. Every `consume_…` runs until `stop`, which may be called from a handler,
     another thread or a signal handler; Ctrl-C closes the consumer and goes on up.
 
+    Records that were deleted from Kafka before they could be read are counted in `missed_count`, and said in a warning
+    of the logger `ingestd.client`; reading goes on at the log's start.
+
     Runs on: one thread at a time, but for `stop` and `close`.
     """
 

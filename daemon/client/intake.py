@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, TypedDict
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from ingestd.backoff import delay_s
+from ingestd.client.beginnings import Beginnings
 from ingestd.errors import IngestdError
 from ingestd.logs import Sparing
 from ingestd.model import DEAD_LETTER_HEADER_PREFIX
@@ -34,7 +35,13 @@ STUB_BYTES: Final = 65536
 REASON_CHARACTERS_MAX: Final = 2000
 # What both clients need to reach the brokers; everything else in `kafka_options` is the consumer's.
 REACH_PREFIXES: Final = ("security.", "ssl.", "sasl.", "enable.ssl.", "enable.sasl.", "socket.", "broker.", "client.")
-FORBIDDEN: Final = ("bootstrap.servers", "group.id", "enable.auto.offset.store", "enable.auto.commit")
+FORBIDDEN: Final = (
+    "bootstrap.servers",
+    "group.id",
+    "enable.auto.offset.store",
+    "enable.auto.commit",
+    "auto.offset.reset",
+)
 HOPELESS: Final = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -80,7 +87,8 @@ class Settings:
     dead_letter_topic: where events go that can't be read, and those whose handler failed for the last time.
     retries: how often a handler is called again after it raised; between them `retry_first_s`, doubling up to
     `retry_max_s`. retry_on: the exceptions that count as failures of the event; others end the consumer.
-    auto_offset_reset: where a partition begins of which the group has committed nothing.
+    auto_offset_reset: where a partition begins of which the group has committed nothing. Where its commit is not in the
+    log any more, it goes on at the log's start, and what was missed is counted and said.
     idle_stop_s: end when nothing has come for so long since the group took us in; None: never.
     kafka_options: more options for librdkafka.
     """
@@ -137,6 +145,11 @@ def joined(brokers: str | Sequence[str]) -> str:
     return brokers if isinstance(brokers, str) else ",".join(brokers)
 
 
+def is_eager(options: Mapping[str, Any]) -> bool:
+    """Whether members give everything back at each rebalance: so with `range` and `roundrobin`."""
+    return options.get("group.protocol") != "consumer" and "cooperative" not in options["partition.assignment.strategy"]
+
+
 class Intake:
     """One member of a group. Runs on: the thread that consumes; `close` on any.
 
@@ -166,21 +179,28 @@ class Intake:
             "enable.auto.offset.store": False,
             "enable.auto.commit": True,
             "auto.commit.interval.ms": max(10, round(settings.commit_interval_s * 1000)),
-            "auto.offset.reset": settings.auto_offset_reset,
+            "auto.offset.reset": "error",
             "partition.assignment.strategy": "cooperative-sticky",
             # The default stalls a fast consumer for up to a second whenever its queue fills.
             "fetch.queue.backoff.ms": 5,
             "reconnect.backoff.max.ms": 2000,
             "error_cb": self._on_error,
         }
-        self._consumer = Consumer(options | dict(settings.kafka_options), logger=LOG)
+        options |= settings.kafka_options
+        self._beginnings = Beginnings(settings.auto_offset_reset, is_eager(options), LOG, self._sparing)
+        self._consumer = Consumer(options, logger=LOG)
         self._consumer.subscribe(subscribed, on_assign=self._on_assign)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._beginnings.assign(consumer, partitions)
         self.joined = True  # an empty assignment counts
 
     def _on_error(self, error: KafkaError) -> None:
         self._sparing.say(logging.WARNING, "kafka client error", error.name(), error=error.name(), reason=error.str())
+
+    @property
+    def missed_count(self) -> int:
+        return self._beginnings.missed_count
 
     def fetch(self) -> None:
         """Fill `left`, when it is empty, with what has come; waits SLICE_S for the first record."""
@@ -190,6 +210,7 @@ class Intake:
         with self._lock:
             if self.closed:
                 return
+            self._beginnings.settle(self._consumer)
             first = self._consumer.poll(SLICE_S)
             if first is None:
                 return
@@ -205,6 +226,9 @@ class Intake:
             return True
         if error.fatal() or error.code() in HOPELESS:
             raise ConsumerFailed(f"{error.name()}: {error.str()}")
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            self._beginnings.note(message)
+            return False
         self._sparing.say(
             logging.WARNING,
             "kafka reports an error",

@@ -185,6 +185,11 @@ class Member:
         self._settings = Settings(**options)
         self._intake = Intake(brokers, topic, group_id, self._settings)
 
+    @property
+    def missed_count(self) -> int:
+        """Records that were deleted from Kafka before this consumer could read them. Each time is a warning, too."""
+        return self._intake.missed_count
+
 
 class BlockingConsumer(Member, Generic[T]):
     """A consumer whose handlers run in the caller's thread: its loop, and how that is ended."""

@@ -255,6 +255,7 @@ def test_close_is_bounded_when_the_brokers_are_gone(world: World):
     ("options", "topic"),
     [
         ({"kafka_options": {"enable.auto.commit": True}}, INPUT),
+        ({"kafka_options": {"auto.offset.reset": "latest"}}, INPUT),
         ({"batch_events_max": 0}, INPUT),
         ({}, [INPUT, DEAD_LETTER]),
     ],
