@@ -4,7 +4,6 @@ import itertools
 import json
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from ingestd.client.events import Event
 from ingestd.client.filters import EventFilter
 from ingestd.client.intake import DeadLetterFailed
 from ingestd.client.loop import Reject
+from tests.support import consumer_program
 from tests.support.daemon_process import DEAD_LETTER, INPUT
 from tests.support.harness import committed, event, publish, read_all
 from tests.support.wait import wait_until
@@ -270,26 +270,8 @@ def test_an_unknown_option_is_refused():
         Consumer("127.0.0.1:1", INPUT, "g", retrys=1)
 
 
-CHILD = """
-import sys, time
-from ingestd.client.consumer import Consumer
-bootstrap, topic, group, path = sys.argv[1:]
-quick = {"session.timeout.ms": 600, "heartbeat.interval.ms": 100}
-consumer = Consumer(bootstrap, topic, group, commit_interval_s=0.05, kafka_options=quick)
-seen = open(path, "a")
-def handle(event):
-    time.sleep(0.0005)
-    seen.write(event.id + "\\n")
-    seen.flush()
-consumer.consume_events(handle)
-"""
-
-
-def child(world: World, path: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, world.cluster.bootstraps, world.topic, world.group, str(path)],
-        stderr=subprocess.PIPE,
-    )
+def child(world: World, path: Path) -> subprocess.Popen[bytes]:
+    return consumer_program.start(world.cluster.bootstraps, world.topic, world.group, path, session_ms=600)
 
 
 def test_kills_lose_nothing_and_ctrl_c_ends_cleanly(world: World, tmp_path: Path, seed: int):
