@@ -25,6 +25,7 @@ cdef class Sender(Handle):
     cdef rktopic_t *topic
     cdef object refresh_token
     cdef readonly Py_ssize_t waiting_count    # records whose owner has not been told
+    cdef bint is_retired
 
     def __init__(self, dict options, str topic not None, refresh_token=None):
         cdef int events = EVENT_DR | (EVENT_TOKEN_REFRESH if refresh_token is not None else 0)
@@ -98,6 +99,12 @@ cdef class Sender(Handle):
         with nogil:
             f.rd_kafka_purge(rk, PURGE_QUEUE_AND_IN_FLIGHT)
 
+    def retire(self):
+        """Take nothing more, so that it can be destroyed. False when a record still waits: a sender may come in late."""
+        if self.waiting_count == 0:
+            self.is_retired = True
+        return self.is_retired
+
     def abandon(self):
         """For the child of a fork: librdkafka's threads are in the parent, so that nothing may be freed here."""
         self.rk = NULL
@@ -125,7 +132,7 @@ cdef int enqueue(
     cdef const char *key_data = NULL
     cdef Py_ssize_t key_size = 0
     cdef int code = ERR_DESTROY
-    if sender.rk != NULL:
+    if sender.rk != NULL and not sender.is_retired:
         if key is not None:
             key_data = PyUnicode_AsUTF8AndSize(key, &key_size)
         arguments[0].kind, arguments[0].u.topic = VTYPE_RKT, sender.topic

@@ -221,7 +221,7 @@ class Handle:
         """Runs on: the delivery thread of `sender`, until that is closed or given up and owes no report."""
         ident = threading.get_ident()
         self._serving.add(ident)
-        while self._sender is sender or sender.waiting_count:
+        while self._sender is sender or not sender.retire():
             notices, errors = sender.serve(SERVE_MS)
             for notice in notices:
                 self._on_notice(sender, notice)

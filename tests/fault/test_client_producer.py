@@ -305,3 +305,31 @@ def test_a_callback_can_not_wait_for_room(cluster: MockCluster):
         producer.publish_log("info", "c", "first").add_done_callback(publish_two)
         wait_until(lambda: seen and isinstance(seen[-1], str), "the callback is through", 30)
     assert "a callback of a delivery can't wait for room" in seen[-1]
+
+
+def test_what_is_published_while_another_thread_closes_is_told_or_refused(cluster: MockCluster):
+    futures: list[Any] = []
+
+    def publish(producer: Producer) -> None:
+        while True:
+            try:
+                futures.append(producer.publish_log("info", "c", "x"))
+                futures.append(producer.publish_many(events(3)))
+            except ProducerClosed:
+                return
+
+    for _ in range(15):
+        producer = Producer(cluster.bootstraps, TOPIC, "s", linger_ms=0, **QUIET)
+        running = [threading.Thread(target=publish, args=(producer,)) for _ in range(3)]
+        for thread in running:
+            thread.start()
+        wait_until(lambda: len(futures) > 10, "some are published")
+        try:
+            producer.close(0.05)
+        except PublishError:
+            pass  # some were given up: their futures say so
+        for thread in running:
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
+        assert all(future.done() for future in futures)
+        futures.clear()
