@@ -187,6 +187,8 @@ class Intake:
             "error_cb": self._on_error,
         }
         options |= settings.kafka_options
+        if options.get("group.protocol") == "consumer":
+            del options["partition.assignment.strategy"]  # the broker assigns, and librdkafka refuses the pair
         self._beginnings = Beginnings(settings.auto_offset_reset, is_eager(options), LOG, self._sparing)
         self._consumer = Consumer(options, logger=LOG)
         self._consumer.subscribe(subscribed, on_assign=self._on_assign)

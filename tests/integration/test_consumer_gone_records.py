@@ -27,6 +27,8 @@ SESSION = {"session.timeout.ms": 1000, "heartbeat.interval.ms": 100}
 # What was fetched ahead is read whatever happens in Kafka meanwhile: nothing more is while a record waits.
 NOTHING_AHEAD = {"queued.min.messages": 1}
 PROTOCOLS = [pytest.param({}, id="cooperative"), pytest.param({"partition.assignment.strategy": "range"}, id="eager")]
+# The mock cluster does not speak it.
+KAFKA_PROTOCOLS = [*PROTOCOLS, pytest.param({"group.protocol": "consumer"}, id="consumer")]
 LARGE = "x" * 900_000
 
 
@@ -49,7 +51,9 @@ def topic(numbers: Iterator[int]) -> str:
 
 def consumer(bootstrap: str, topic: str, kafka_options: dict | None = None, **options) -> Consumer:
     """Ends by itself when what a test waits for does not come."""
-    quick = {"commit_interval_s": 0.1, "idle_stop_s": 20 * MULTIPLIER, "kafka_options": SESSION | (kafka_options or {})}
+    given = kafka_options or {}
+    session = {} if "group.protocol" in given else SESSION  # with it the broker says how long
+    quick = {"commit_interval_s": 0.1, "idle_stop_s": 20 * MULTIPLIER, "kafka_options": session | given}
     return Consumer(bootstrap, topic, f"group-{topic}", **(quick | options))
 
 
@@ -183,7 +187,7 @@ def names(first: int, end: int) -> list[str]:
 
 @pytest.mark.real
 @pytest.mark.parametrize("reset", ["earliest", "latest"])
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", KAFKA_PROTOCOLS)
 def test_records_deleted_while_nobody_read_are_counted_and_said(
     kafka: KafkaNode, topic: str, reset: str, protocol: dict, caplog: pytest.LogCaptureFixture
 ):
@@ -216,7 +220,7 @@ def test_when_all_records_are_gone_it_is_said_before_another_comes(
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", KAFKA_PROTOCOLS)
 def test_records_deleted_under_a_running_consumer_are_counted_and_cost_other_partitions_nothing(
     kafka: KafkaNode, topic: str, protocol: dict, caplog: pytest.LogCaptureFixture
 ):
