@@ -270,8 +270,8 @@ def test_an_unknown_option_is_refused():
         Consumer("127.0.0.1:1", INPUT, "g", retrys=1)
 
 
-def child(world: World, path: Path) -> subprocess.Popen[bytes]:
-    return consumer_program.start(world.cluster.bootstraps, world.topic, world.group, path, session_ms=600)
+def child(world: World, path: Path, hold_at: int = consumer_program.NEVER) -> subprocess.Popen[bytes]:
+    return consumer_program.start(world.cluster.bootstraps, world.topic, world.group, path, 600, hold_at)
 
 
 def test_kills_lose_nothing_and_ctrl_c_ends_cleanly(world: World, tmp_path: Path, seed: int):
@@ -279,7 +279,7 @@ def test_kills_lose_nothing_and_ctrl_c_ends_cleanly(world: World, tmp_path: Path
     path.touch()
     world.publish([event(f"e{number}") for number in range(3000)])
     for goal in (400 + seed % 300, 1200 + seed % 500):
-        process = child(world, path)
+        process = child(world, path, goal + 300)
         wait_until(lambda goal=goal: len(path.read_text().splitlines()) > goal, "it is at work", 20, 0.01)
         process.kill()
         process.communicate()

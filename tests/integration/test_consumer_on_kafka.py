@@ -103,7 +103,7 @@ def test_kill_9_of_a_consumer_loses_nothing_and_doubles_only_what_was_not_commit
     ids = wide.publish("e", 4000)
     kills = (300 + seed % 700, 1500 + seed % 900)
     for goal in kills:
-        process = consumer_program.start(wide.kafka.bootstrap, wide.topic, wide.group, path, SESSION_MS)
+        process = consumer_program.start(wide.kafka.bootstrap, wide.topic, wide.group, path, SESSION_MS, goal + 300)
         wait_until(lambda goal=goal: len(path.read_text().splitlines()) > goal, "it is at work", 30, 0.01)
         process.kill()
         process.communicate()

@@ -1,8 +1,11 @@
 """A program that consumes, and may be killed: writes the id of each event that it has handled to a file.
 
-python -m tests.support.consumer_program BOOTSTRAP TOPIC GROUP FILE SESSION_MS
+python -m tests.support.consumer_program BOOTSTRAP TOPIC GROUP FILE SESSION_MS HOLD_AT
+
+With so many lines in the file it stands still in its handler until it is killed, so that it is never through before.
 """
 
+import signal
 import subprocess
 import sys
 import time
@@ -14,21 +17,31 @@ from ingestd.client.events import Event
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(bootstrap: str, topic: str, group: str, path: Path, session_ms: int) -> subprocess.Popen[bytes]:
-    words = [bootstrap, topic, group, str(path), str(session_ms)]
+NEVER = 1 << 30
+
+
+def start(
+    bootstrap: str, topic: str, group: str, path: Path, session_ms: int, hold_at: int = NEVER
+) -> subprocess.Popen[bytes]:
+    words = [bootstrap, topic, group, str(path), str(session_ms), str(hold_at)]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.support.consumer_program", *words], cwd=ROOT, stderr=subprocess.PIPE
     )
 
 
-def main(bootstrap: str, topic: str, group: str, path: str, session_ms: str) -> None:
+def main(bootstrap: str, topic: str, group: str, path: str, session_ms: str, hold_at: str) -> None:
     quick = {"session.timeout.ms": int(session_ms), "heartbeat.interval.ms": 100}
+    left = int(hold_at) - len(Path(path).read_text().splitlines())
     with open(path, "a") as handled:
 
         def handle(event: Event) -> None:
-            time.sleep(0.0005)  # else everything is handled before somebody can kill it
+            nonlocal left
+            if left <= 0:
+                signal.pause()
+            time.sleep(0.0005)  # else it stands still before anything is committed
             handled.write(event.id + "\n")
             handled.flush()
+            left -= 1
 
         Consumer(bootstrap, topic, group, commit_interval_s=0.05, kafka_options=quick).consume_events(handle)
 
