@@ -47,8 +47,9 @@ def main(limit_s: float, words: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     deadline_s = time.monotonic() + limit_s
     no_input = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
-    # Python ignores two signals, which the command must not inherit.
-    default = [signal.SIGPIPE, signal.SIGXFSZ]
+    # Python ignores the first two, and a shell the others of what it starts in the background. The command must not
+    # inherit that: what the tests start would not hear Ctrl-C.
+    default = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT]
     command = os.posix_spawnp(words[0], words, os.environ, file_actions=[no_input], setsigdef=default)
     try:
         while time.monotonic() < deadline_s:

@@ -100,7 +100,7 @@ cdef class Sender(Handle):
             f.rd_kafka_purge(rk, PURGE_QUEUE_AND_IN_FLIGHT)
 
     def retire(self):
-        """Take nothing more, so that it can be destroyed. False when a record still waits: a sender may come in late."""
+        """Take nothing more, so that it can be destroyed. False when a record waits: a thread may have come in late."""
         if self.waiting_count == 0:
             self.is_retired = True
         return self.is_retired

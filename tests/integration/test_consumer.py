@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import signal
 import subprocess
 import threading
 import time
@@ -23,7 +22,7 @@ from ingestd.client.loop import Reject
 from tests.support import consumer_program
 from tests.support.daemon_process import DEAD_LETTER, INPUT
 from tests.support.harness import committed, event, publish, read_all
-from tests.support.wait import wait_until
+from tests.support.wait import MULTIPLIER, wait_until
 
 PRODUCE, UNKNOWN_TOPIC = 0, 3
 # The mock cluster takes a session time-out to let the next member into a group that its last one has left.
@@ -285,9 +284,7 @@ def test_kills_lose_nothing_and_ctrl_c_ends_cleanly(world: World, tmp_path: Path
         process.communicate()
     process = child(world, path)
     wait_until(lambda: len(set(path.read_text().split())) == 3000, "everything was handled", 20)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
-    assert b"KeyboardInterrupt" in err
+    assert b"KeyboardInterrupt" in consumer_program.interrupt(process, 10 * MULTIPLIER)
     lines = path.read_text().split()
     assert set(lines) == {f"e{number}" for number in range(3000)}
     print(f"3000 events, 2 kills, {len(lines) - 3000} handled twice")

@@ -1,7 +1,6 @@
 """The client's Consumer on real Apache Kafka: at least once across kills, commits, dead letters, shares of a group."""
 
 import itertools
-import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -114,9 +113,7 @@ def test_kill_9_of_a_consumer_loses_nothing_and_doubles_only_what_was_not_commit
         # Asked when all is committed: what is missing now would never come.
         handled = Counter(path.read_text().split())
         assert set(handled) == set(ids)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20 * MULTIPLIER)
-        assert b"KeyboardInterrupt" in err
+        assert b"KeyboardInterrupt" in consumer_program.interrupt(process, 20 * MULTIPLIER)
     finally:
         process.kill()
         process.communicate()

@@ -5,6 +5,7 @@ python -m tests.support.consumer_program BOOTSTRAP TOPIC GROUP FILE SESSION_MS H
 With so many lines in the file it stands still in its handler until it is killed, so that it is never through before.
 """
 
+import faulthandler
 import signal
 import subprocess
 import sys
@@ -29,6 +30,19 @@ def start(
     )
 
 
+def interrupt(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
+    """Ctrl-C. Gives what it wrote to stderr; when it does not end, the error has the stacks of its threads."""
+    process.send_signal(signal.SIGINT)
+    try:
+        return process.communicate(timeout=timeout_s)[1]
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGUSR1)
+        time.sleep(1)  # for the stacks to be written: it does not end, so that nothing can be waited for
+        process.kill()
+        stacks = process.communicate()[1].decode()
+        raise AssertionError(f"it did not end within {timeout_s} s of Ctrl-C:\n{stacks}") from None
+
+
 def main(bootstrap: str, topic: str, group: str, path: str, session_ms: str, hold_at: str) -> None:
     quick = {"session.timeout.ms": int(session_ms), "heartbeat.interval.ms": 100}
     left = int(hold_at) - len(Path(path).read_text().splitlines())
@@ -47,4 +61,5 @@ def main(bootstrap: str, topic: str, group: str, path: str, session_ms: str, hol
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     main(*sys.argv[1:])
