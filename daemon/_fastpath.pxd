@@ -4,6 +4,26 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from ingestd._abi cimport batch_t, record_t, span_t
 
+# The fields of an event that are looked at, in the order of EVENT_FIELDS; those before TEXT_COUNT are texts.
+cdef enum:
+    ID
+    TYPE
+    LEVEL
+    SERVICE
+    COMPONENT
+    MESSAGE
+    TIMESTAMP
+    CORRELATION_ID
+    TRACE_ID
+    SPAN_ID
+    TEXT_COUNT
+    LABELS = TEXT_COUNT
+    METADATA
+    FIELD_COUNT
+
+cdef enum:
+    SECONDS_TEXT = 19             # `2026-11-24T09:01:01`
+
 ctypedef void (*release_fn)(batch_t *batch) noexcept
 
 
@@ -33,10 +53,10 @@ cdef class Batch:
 
 cdef class PlainCheck:
     cdef object struct                   # the class of events
-    cdef Py_ssize_t offsets[12]          # by EVENT_FIELDS
+    cdef Py_ssize_t offsets[FIELD_COUNT]
     cdef set seconds
     cdef dict kinds
-    cdef char last_seconds[19]
+    cdef char last_seconds[SECONDS_TEXT]
     cdef object last_kind, last_level, last_service
 
     cdef bint is_plain(self, event, correlation, trace, span) except -1

@@ -20,7 +20,9 @@ from ingestd._abi cimport (
     SEND_DEAD, SEND_DELIVERED, SEND_FAILED, SEND_HEADERS, SEND_PENDING, SEND_STUB, SEND_WAITING,
     batch_t, message_t, record_t, send_t, span_t,
 )
-from ingestd._fastpath cimport Batch, PlainCheck, is_header_id
+from ingestd._fastpath cimport (
+    CORRELATION_ID, LEVEL, SERVICE, SPAN_ID, TRACE_ID, TYPE, Batch, PlainCheck, is_header_id,
+)
 
 import os
 from typing import NamedTuple

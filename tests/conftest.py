@@ -1,6 +1,7 @@
 """Lanes, seeds and the servers that tests share. A lane that a machine lacks is skipped by name, or an error in CI."""
 
 import asyncio
+import itertools
 import os
 import random
 import shutil
@@ -63,6 +64,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def seed() -> int:
     """The seed of this run, printed in its header."""
     return SEED
+
+
+@pytest.fixture(scope="module")
+def numbers() -> Iterator[int]:
+    """For topics and groups of one's own in a cluster that the tests of a module share."""
+    return itertools.count()
 
 
 @pytest.fixture(scope="session")

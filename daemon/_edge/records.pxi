@@ -49,8 +49,9 @@ cdef class RecordWriter:
     cdef headers_t *make_headers(self, event, const char *flags) except NULL:
         cdef headers_t *headers
         cdef tuple of_kind = self.last_kind, ids = self.last_ids
-        kind, level, service = self.check.field(event, 1), self.check.field(event, 2), self.check.field(event, 3)
-        correlation, trace, span = self.check.field(event, 7), self.check.field(event, 8), self.check.field(event, 9)
+        cdef PlainCheck of = self.check
+        kind, level, service = of.field(event, TYPE), of.field(event, LEVEL), of.field(event, SERVICE)
+        correlation, trace, span = of.field(event, CORRELATION_ID), of.field(event, TRACE_ID), of.field(event, SPAN_ID)
         if kind is not of_kind[0] or level is not of_kind[1] or service is not of_kind[2]:
             of_kind = (kind, level, service, self.records.kind_headers(kind, level, service))
             self.last_kind = of_kind
@@ -69,7 +70,7 @@ cdef class RecordWriter:
         return headers
 
     cdef inline object key(self, event):
-        return self.check.field(event, 8) or self.check.field(event, 7)
+        return self.check.field(event, TRACE_ID) or self.check.field(event, CORRELATION_ID)
 
 
 @cython.final
@@ -172,7 +173,7 @@ cdef (Py_ssize_t, int) enqueue_events(
     for i in range(begin, end):
         event = batch.events[i]
         flags = SAMPLED
-        if batch.unsampled_trace is not None and writer.check.field(event, 8) == batch.unsampled_trace:
+        if batch.unsampled_trace is not None and writer.check.field(event, TRACE_ID) == batch.unsampled_trace:
             flags = UNSAMPLED
         value_end = batch.ends[i]
         code = enqueue(

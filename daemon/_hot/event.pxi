@@ -32,6 +32,7 @@ cdef extern from "Python.h":
 STRING_FIELDS = (
     "id", "type", "level", "service", "component", "message", "timestamp", "correlation_id", "trace_id", "span_id",
 )
+EVENT_FIELDS = (*STRING_FIELDS, "labels", "metadata")
 
 
 class Carrier(msgspec.Struct, gc=False):

@@ -1,15 +1,5 @@
 # Which of a program's own events needs nothing before it is published: the client library's question, asked in bulk.
 
-cdef enum:
-    SECONDS_TEXT = 19             # `2026-11-24T09:01:01`
-
-# Of client.events.Event, those that are looked at here and by the edge.
-EVENT_FIELDS = (
-    "id", "type", "level", "service", "component", "message", "timestamp", "correlation_id", "trace_id", "span_id",
-    "labels", "metadata",
-)
-
-
 cdef inline bint is_filled(object value) noexcept:
     """Whether it is a text, and not the empty one."""
     return isinstance(value, str) and PyUnicode_GET_LENGTH(<PyObject *>value) > 0
@@ -54,13 +44,15 @@ cdef class PlainCheck:
     cdef bint is_plain(self, event, correlation, trace, span) except -1:
         if type(event) is not self.struct:
             return False
-        own_span, labels, metadata = self.field(event, 9), self.field(event, 10), self.field(event, 11)
+        own_span = self.field(event, SPAN_ID)
+        labels, metadata = self.field(event, LABELS), self.field(event, METADATA)
         return (
-            is_filled(self.field(event, 0))
-            and isinstance(self.field(event, 4), str) and isinstance(self.field(event, 5), str)
-            and self.knows_kind(self.field(event, 1), self.field(event, 2), self.field(event, 3))
-            and self.knows_time(self.field(event, 6))
-            and needs_no(correlation, self.field(event, 7)) and needs_no(trace, self.field(event, 8))
+            is_filled(self.field(event, ID))
+            and isinstance(self.field(event, COMPONENT), str) and isinstance(self.field(event, MESSAGE), str)
+            and self.knows_kind(self.field(event, TYPE), self.field(event, LEVEL), self.field(event, SERVICE))
+            and self.knows_time(self.field(event, TIMESTAMP))
+            and needs_no(correlation, self.field(event, CORRELATION_ID))
+            and needs_no(trace, self.field(event, TRACE_ID))
             and (is_filled(own_span) or (own_span is None and span is None))
             and (metadata is None or (type(metadata) is dict and len(<dict>metadata) > 0))
             and (labels is None or are_texts(labels))

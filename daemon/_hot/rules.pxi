@@ -253,7 +253,7 @@ cdef class RouteTable:
         decode = msgspec.json.Decoder(struct).decode
         self.kept.append(decode)
         self.decode = <PyObject *>decode
-        for i, name in enumerate((*STRING_FIELDS, "labels", "metadata")):
+        for i, name in enumerate(EVENT_FIELDS):
             self.offsets[i] = checked_offset(struct, name)
         self.carrier_offset = checked_offset(Carrier, "correlation_id")
         return 0

@@ -21,22 +21,6 @@ cdef extern from "_hot/stops.h":
 
 cdef find_stops_fn find_stops = choose_find_stops(NULL)
 
-cdef enum:
-    ID
-    TYPE
-    LEVEL
-    SERVICE
-    COMPONENT
-    MESSAGE
-    TIMESTAMP
-    CORRELATION_ID
-    TRACE_ID
-    SPAN_ID
-    TEXT_COUNT
-    LABELS = TEXT_COUNT
-    METADATA
-    FIELD_COUNT
-
 # Where the scanner stands, and the stops of the window that it has looked at: offsets from `window`, ascending. Those
 # before `next_stop` were passed.
 ctypedef struct scanner_t:

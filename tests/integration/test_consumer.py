@@ -1,6 +1,5 @@
 """The client's Consumer on the mock cluster: an event is committed after its handler, and never before."""
 
-import itertools
 import json
 import subprocess
 import threading
@@ -71,11 +70,6 @@ def cluster() -> Iterator[MockCluster]:
     made = MockCluster(1)  # it makes a topic when somebody asks for it
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def numbers() -> Iterator[int]:
-    return itertools.count()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ On the mock cluster, which drops the oldest of a partition beyond five MiB; and 
 """
 
 import asyncio
-import itertools
 import logging
 import threading
 from collections.abc import Iterator
@@ -37,11 +36,6 @@ def cluster() -> Iterator[MockCluster]:
     made = MockCluster(1)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def numbers() -> Iterator[int]:
-    return itertools.count()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The client's Consumer on real Apache Kafka: at least once across kills, commits, dead letters, shares of a group."""
 
-import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -77,11 +76,6 @@ class World:
             return found
         finally:
             reader.close()
-
-
-@pytest.fixture(scope="module")
-def numbers() -> Iterator[int]:
-    return itertools.count()
 
 
 @pytest.fixture
