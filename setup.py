@@ -9,7 +9,8 @@ from setuptools import Extension, setup
 DEBUG = os.environ.get("INGESTD_DEBUG") == "1"
 COMPILE_ARGS = ["-O1", "-g"] if DEBUG else ["-O2"]
 
-# Cython looks for `cimport ingestd._abi` in a folder named ingestd, and the sources are in daemon/.
+# Cython finds the .pxd of `from ._abi cimport …` by the name of the package, in a folder named ingestd, and the sources
+# are in daemon/: relative cimports are looked up so too (Cython 3.3). mypy and pyright follow the same link.
 ALIAS_FOLDER = Path(__file__).parent / "build" / "cython"
 
 

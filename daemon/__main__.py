@@ -1,5 +1,5 @@
 """`python -m ingestd`: the command line."""
 
-from ingestd.cli import main
+from .cli import main
 
 main()

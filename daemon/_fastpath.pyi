@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ingestd.rules import CompiledRule
+from .rules import CompiledRule
 
 STRING_FIELDS: tuple[str, ...]
 VOCABULARY: dict[str, dict[str, int]]

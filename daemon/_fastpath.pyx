@@ -15,7 +15,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strlen
 
-from ingestd._abi cimport (
+from ._abi cimport (
     SEND_DEAD, SEND_HEADERS, SEND_WAITING, batch_t, converted_t, message_t, record_t, send_t, span_t,
 )
 
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ingestd.errors import RedisProtocolError
+from .errors import RedisProtocolError
 
 cdef extern from "string.h":
     size_t strnlen(const char *text, size_t size_max) noexcept nogil

@@ -18,22 +18,22 @@ from typing import NamedTuple
 
 import uvloop
 
-from ingestd import __version__, allocator, config_check, control, kafka_options, reload, rules, status
-from ingestd._fastpath import Batch, IndexCache, RouteTable
-from ingestd._librdkafka import Consumer, Handle, KafkaNotice, Producer
-from ingestd.config import Config, control_path
-from ingestd.engine import SAMPLE_INTERVAL_S, Engine, Limits
-from ingestd.errors import ConfigError, KafkaFailure, Problem
-from ingestd.exposition import Exposition
-from ingestd.health import HealthReporter
-from ingestd.http import HttpServer
-from ingestd.ledger import Ledger
-from ingestd.legacy import Converter
-from ingestd.logs import Sparing
-from ingestd.metrics import Books, Counters
-from ingestd.model import FAULT_MESSAGES, FAULT_STAGES, Fault
-from ingestd.notify import Notifier
-from ingestd.occurrences import (
+from . import __version__, allocator, config_check, control, kafka_options, reload, rules, status
+from ._fastpath import Batch, IndexCache, RouteTable
+from ._librdkafka import Consumer, Handle, KafkaNotice, Producer
+from .config import Config, control_path
+from .engine import SAMPLE_INTERVAL_S, Engine, Limits
+from .errors import ConfigError, KafkaFailure, Problem
+from .exposition import Exposition
+from .health import HealthReporter
+from .http import HttpServer
+from .ledger import Ledger
+from .legacy import Converter
+from .logs import Sparing
+from .metrics import Books, Counters
+from .model import FAULT_MESSAGES, FAULT_STAGES, Fault
+from .notify import Notifier
+from .occurrences import (
     CLIENT_ERROR,
     RELOAD_REFUSED,
     RELOADED,
@@ -41,16 +41,16 @@ from ingestd.occurrences import (
     SHUT_OUT,
     Occurrences,
 )
-from ingestd.peek import Peeker, RecordTimes
-from ingestd.phases import Phases
-from ingestd.probes import Probes
-from ingestd.service import Service
-from ingestd.sinks.kafka import KafkaSink, destroy_aside
-from ingestd.sinks.redis import RedisSink
-from ingestd.source import NETWORK_TIMEOUT_MS, Source
-from ingestd.status import Overview, Rooms, run_queue_ns
-from ingestd.taps import Taps
-from ingestd.threads import Threads
+from .peek import Peeker, RecordTimes
+from .phases import Phases
+from .probes import Probes
+from .service import Service
+from .sinks.kafka import KafkaSink, destroy_aside
+from .sinks.redis import RedisSink
+from .source import NETWORK_TIMEOUT_MS, Source
+from .status import Overview, Rooms, run_queue_ns
+from .taps import Taps
+from .threads import Threads
 
 # After the drain: leaving the group, then librdkafka's threads. Each has its own bound, so that a stop always ends.
 LEAVE_TIMEOUT_S = 5.0

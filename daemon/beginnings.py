@@ -7,9 +7,9 @@ takes for the end of a log: used as a start it would skip everything before.
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from ingestd._librdkafka import Consumer, PartitionOffset, error_name
-from ingestd.errors import KafkaFailure
-from ingestd.ledger import Key
+from ._librdkafka import Consumer, PartitionOffset, error_name
+from .errors import KafkaFailure
+from .ledger import Key
 
 BEGINNING, END = -2, -1
 UNKNOWN_PARTITION = -190

@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 import yaml
 
-from ingestd.errors import ConfigError, Problem
+from .errors import ConfigError, Problem
 
 SEARCH_PATHS = ("config.yaml", "/etc/ingestd/config.yaml")
 Seconds = int

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
-from ingestd.config import Config, MatchConfig, RuleConfig, unreadable_files
-from ingestd.errors import ConfigError, Problem
-from ingestd.kafka_options import RECORD_MARGIN_BYTES, forbidden_options, held_bytes_max
-from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
-from ingestd.topic_pattern import TopicPattern
+from .config import Config, MatchConfig, RuleConfig, unreadable_files
+from .errors import ConfigError, Problem
+from .kafka_options import RECORD_MARGIN_BYTES, forbidden_options, held_bytes_max
+from .model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
+from .topic_pattern import TopicPattern
 
 # (section, key, least, most, why)
 RANGES = (

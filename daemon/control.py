@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from aiohttp import web
 
-from ingestd.config import MatchConfig
-from ingestd.config_check import match_problems
-from ingestd.taps import RATE_MAX, Tap, Taps, TooManyTaps
+from .config import MatchConfig
+from .config_check import match_problems
+from .taps import RATE_MAX, Tap, Taps, TooManyTaps
 
 # So often a tap says how many events it has seen, also when it shows none: who reads sees that it lives.
 COUNT_INTERVAL_S: Final = 1.0

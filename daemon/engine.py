@@ -9,13 +9,13 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
-from ingestd._fastpath import Batch, ErrorCounts, IndexCache, RouteTable, process_batch
-from ingestd.ledger import Key, Ledger, LedgerSpan
-from ingestd.legacy import Converter
-from ingestd.metrics import Books, Counters
-from ingestd.model import Fault
-from ingestd.occurrences import DEAD_LETTERED, DROPPED, HELD_BACK, Occurrences
-from ingestd.phases import COMMIT, POLL, PROCESS
+from ._fastpath import Batch, ErrorCounts, IndexCache, RouteTable, process_batch
+from .ledger import Key, Ledger, LedgerSpan
+from .legacy import Converter
+from .metrics import Books, Counters
+from .model import Fault
+from .occurrences import DEAD_LETTERED, DROPPED, HELD_BACK, Occurrences
+from .phases import COMMIT, POLL, PROCESS
 
 OWES_KAFKA = 1
 OWES_REDIS = 2

@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
-from ingestd.metrics import METRICS, Counters
+from .metrics import METRICS, Counters
 
 # ((label value, ...), figure)
 Sample = tuple[tuple[str, ...], float]

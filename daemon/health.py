@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import msgspec
 
-from ingestd.config import FloodConfig, HealthConfig
+from .config import FloodConfig, HealthConfig
 
 
 class Status(Enum):

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
-from ingestd.errors import ConfigError, Problem
+from .errors import ConfigError, Problem
 
 # A scraper and some people; each connection has buffers of its own.
 CONNECTIONS_MAX = 64

@@ -5,8 +5,8 @@ Every value that is not librdkafka's default says why. What would break "nothing
 
 from typing import Final
 
-from ingestd.config import Config, KafkaConfig, read_secret, secret_path
-from ingestd.errors import Problem
+from .config import Config, KafkaConfig, read_secret, secret_path
+from .errors import Problem
 
 MIB: Final = 1 << 20
 # The record around a value: key, headers, and the dead letter's own headers.

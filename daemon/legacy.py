@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from ingestd._fastpath import Batch
-from ingestd.model import Fault
+from ._fastpath import Batch
+from .model import Fault
 
 # The keys of kafka.topics that name old topics.
 RAW, PROCESSED = "raw_data", "processed_data"

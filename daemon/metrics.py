@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Final, NamedTuple
 
-from ingestd.phases import Phases
+from .phases import Phases
 
 
 class Metric(NamedTuple):

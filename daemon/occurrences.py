@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ingestd.logs import Sparing
-from ingestd.metrics import METRICS, Counters
+from .logs import Sparing
+from .metrics import METRICS, Counters
 
 REPEAT_INTERVAL_S: Final = 10.0
 

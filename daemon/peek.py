@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, TopicPartition
 
-from ingestd.config import KafkaConfig
-from ingestd.kafka_options import client_options
-from ingestd.ledger import Key
+from .config import KafkaConfig
+from .kafka_options import client_options
+from .ledger import Key
 
 # One fetch a partition. librdkafka asks for more by itself where the first batch of records is larger.
 PEEK_BYTES: Final = 64 * 1024

@@ -5,18 +5,18 @@ import logging
 import time
 from typing import Any, NamedTuple
 
-from ingestd._librdkafka import Consumer
-from ingestd.config import Config
-from ingestd.engine import Engine
-from ingestd.errors import KafkaFailure
-from ingestd.health import HealthReporter, PartitionLag, Status, lag_status, pipeline_status
-from ingestd.ledger import Key, Ledger
-from ingestd.metrics import Books, Counters
-from ingestd.model import EventType
-from ingestd.peek import Place, RecordTimes
-from ingestd.sinks.kafka import KafkaSink
-from ingestd.sinks.redis import RedisSink
-from ingestd.source import Source
+from ._librdkafka import Consumer
+from .config import Config
+from .engine import Engine
+from .errors import KafkaFailure
+from .health import HealthReporter, PartitionLag, Status, lag_status, pipeline_status
+from .ledger import Key, Ledger
+from .metrics import Books, Counters
+from .model import EventType
+from .peek import Place, RecordTimes
+from .sinks.kafka import KafkaSink
+from .sinks.redis import RedisSink
+from .source import Source
 
 # How often changes are looked for between two reports.
 LOOK_INTERVAL_S = 0.5

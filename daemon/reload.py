@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from ingestd.config import Config, Section
+from .config import Config, Section
 
 # What takes effect between two batches: key paths, or with a dot at their end all that is below. Every other key is
 # built into a handle of librdkafka, a socket or a name, and needs a restart.

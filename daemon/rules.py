@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from ingestd.config import Config, MatchConfig, RuleConfig, TopicsConfig
-from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, Action, PartitionBy
+from .config import Config, MatchConfig, RuleConfig, TopicsConfig
+from .model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, Action, PartitionBy
 
 RANDOMNESS_BITS: Final = 56
 

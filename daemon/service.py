@@ -9,13 +9,13 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ingestd.ledger import Ledger
-from ingestd.metrics import Books
-from ingestd.notify import Notifier
-from ingestd.probes import Probes
-from ingestd.sinks.redis import RedisSink
-from ingestd.source import Source
-from ingestd.threads import Threads
+from .ledger import Ledger
+from .metrics import Books
+from .notify import Notifier
+from .probes import Probes
+from .sinks.redis import RedisSink
+from .source import Source
+from .threads import Threads
 
 LOOK_INTERVAL_S = 1.0
 # Each status is a message to PID 1 and a signal on the bus: seldom, unless something else is awaited.

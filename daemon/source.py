@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
-from ingestd._fastpath import Batch
-from ingestd._librdkafka import (
+from ._fastpath import Batch
+from ._librdkafka import (
     CommitResult,
     Consumer,
     KafkaNotice,
@@ -24,14 +24,14 @@ from ingestd._librdkafka import (
     RecordError,
     error_name,
 )
-from ingestd.backoff import delay_s
-from ingestd.beginnings import TOPIC_ID_METADATA, Beginnings, Start
-from ingestd.config_check import loop_error
-from ingestd.errors import KafkaFailure
-from ingestd.ledger import Key, Ledger
-from ingestd.logs import Sparing
-from ingestd.metrics import Books, Counters
-from ingestd.occurrences import (
+from .backoff import delay_s
+from .beginnings import TOPIC_ID_METADATA, Beginnings, Start
+from .config_check import loop_error
+from .errors import KafkaFailure
+from .ledger import Key, Ledger
+from .logs import Sparing
+from .metrics import Books, Counters
+from .occurrences import (
     ABANDONED,
     ASSIGNED,
     COMMIT_ERROR,
@@ -43,7 +43,7 @@ from ingestd.occurrences import (
     Occurrence,
     Occurrences,
 )
-from ingestd.phases import COMMIT
+from .phases import COMMIT
 
 AUTO_OFFSET_RESET = -140  # _AUTO_OFFSET_RESET: the position is not in the log
 NO_OFFSET = -168  # _NO_OFFSET: there was nothing to commit

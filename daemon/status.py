@@ -10,16 +10,16 @@ import confluent_kafka
 import msgspec
 from aiohttp import web
 
-from ingestd import __version__
-from ingestd.engine import Engine
-from ingestd.exposition import Exposition, Sample
-from ingestd.health import PartitionLag, Status
-from ingestd.ledger import Ledger
-from ingestd.metrics import Books, Counters
-from ingestd.model import Fault
-from ingestd.sinks.kafka import SILENCE_MAX_S, KafkaSink
-from ingestd.sinks.redis import RedisSink
-from ingestd.source import Source
+from . import __version__
+from .engine import Engine
+from .exposition import Exposition, Sample
+from .health import PartitionLag, Status
+from .ledger import Ledger
+from .metrics import Books, Counters
+from .model import Fault
+from .sinks.kafka import SILENCE_MAX_S, KafkaSink
+from .sinks.redis import RedisSink
+from .source import Source
 
 VERSIONS = {
     "version": __version__,

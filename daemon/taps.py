@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from ingestd._fastpath import Batch, Tapped
-from ingestd.config import MatchConfig
-from ingestd.errors import IngestdError
-from ingestd.model import FAULT_MESSAGES, Fault, Verdict
-from ingestd.rules import CompiledRule, compile_match
+from ._fastpath import Batch, Tapped
+from .config import MatchConfig
+from .errors import IngestdError
+from .model import FAULT_MESSAGES, Fault, Verdict
+from .rules import CompiledRule, compile_match
 
 # record_t.taps has a bit for each; the fast path's TAPS_MAX.
 TAPS_MAX: Final = 8

@@ -5,9 +5,9 @@ import sys
 
 import click
 
-from ingestd import __version__
-from ingestd.errors import ConfigError, IngestdError
-from ingestd.logs import to_journal
+from .. import __version__
+from ..errors import ConfigError, IngestdError
+from ..logs import to_journal
 
 EXIT_CONFIG = 78  # sysexits.h EX_CONFIG: systemd is told not to restart after it
 
@@ -37,7 +37,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        return importlib.import_module(f"ingestd.cli.{name.replace('-', '_')}").command
+        return importlib.import_module(f".{name.replace('-', '_')}", __package__).command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

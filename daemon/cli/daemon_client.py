@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from ingestd.config import Config, control_path, load
-from ingestd.errors import ConfigError, IngestdError
+from ..config import Config, control_path, load
+from ..errors import ConfigError, IngestdError
 
 ANSWER_TIMEOUT_S: Final = 10.0
 # Where the unit's daemon has it, for who gives no config.

@@ -17,14 +17,14 @@ import click
 import redis
 from rich.console import Console
 
-from ingestd.cli import demo_report
-from ingestd.cli.demo_traffic import Traffic
-from ingestd.cli.events_view import tree_object
-from ingestd.cli.mock_cluster import MockClusterProcess
-from ingestd.cli.private_redis import PrivateRedis
-from ingestd.config import Config
-from ingestd.errors import IngestdError
-from ingestd.model import TYPE_NAMES
+from ..config import Config
+from ..errors import IngestdError
+from ..model import TYPE_NAMES
+from . import demo_report
+from .demo_traffic import Traffic
+from .events_view import tree_object
+from .mock_cluster import MockClusterProcess
+from .private_redis import PrivateRedis
 
 PARTITIONS = 4
 # The mock cluster keeps 5 MiB or 100,000 records a partition, and a trace event of the demo has about 420 bytes.

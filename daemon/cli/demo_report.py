@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ingestd.cli.demo_traffic import Request
-from ingestd.cli.events_view import Timeline, Waterfall, trace_notes
-from ingestd.client.events import Event
-from ingestd.client.store import EventStore
-from ingestd.client.trace_tree import TraceTree
+from ..client.events import Event
+from ..client.store import EventStore
+from ..client.trace_tree import TraceTree
+from .demo_traffic import Request
+from .events_view import Timeline, Waterfall, trace_notes
 
 WATERFALL_COLUMNS = 100
 

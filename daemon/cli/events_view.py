@@ -11,9 +11,9 @@ import msgspec
 from rich.cells import cell_len
 from rich.text import Text
 
-from ingestd.cli import times
-from ingestd.client.events import ZERO_TIMESTAMP, Event, EventType, InvalidEvent, Level
-from ingestd.client.trace_tree import Span, TraceTree
+from ..client.events import ZERO_TIMESTAMP, Event, EventType, InvalidEvent, Level
+from ..client.trace_tree import Span, TraceTree
+from . import times
 
 LEVEL_STYLES = {Level.DEBUG: "dim", Level.WARNING: "yellow", Level.ERROR: "red", Level.FATAL: "bold red"}
 WHO_CELLS_MAX = 26

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 import confluent_kafka.cimpl
 import msgspec
 
-from ingestd import kafka_options
-from ingestd.config import Config, SecurityConfig
-from ingestd.errors import Problem
+from .. import kafka_options
+from ..config import Config, SecurityConfig
+from ..errors import Problem
 
 PRODUCER, CONSUMER = 0, 1  # rd_kafka_type_t
 CONF_UNKNOWN, CONF_OK = -2, 0  # rd_kafka_conf_res_t

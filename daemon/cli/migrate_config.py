@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 import click
 import yaml
 
-from ingestd import config_check
-from ingestd.config import StrictLoader, TopicsConfig, keys, parse
-from ingestd.errors import ConfigError, IngestdError, Problem
+from .. import config_check
+from ..config import StrictLoader, TopicsConfig, keys, parse
+from ..errors import ConfigError, IngestdError, Problem
 
 # Old key path -> new one, where the name has changed. Those that are spelt as they were need no line.
 RENAMED: Final = {

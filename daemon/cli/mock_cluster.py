@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ingestd.errors import IngestdError
+from ..errors import IngestdError
 
 if TYPE_CHECKING:
-    from ingestd._librdkafka import MockCluster
+    from .._librdkafka import MockCluster
 
 
 @click.command()
 @click.option("--topic", "topics", multiple=True, metavar="NAME:PARTITIONS", help="Make this topic. May be repeated.")
 def command(topics: tuple[str, ...]) -> None:
     """Run a mock Kafka cluster until standard input closes."""
-    from ingestd._librdkafka import MockCluster
+    from .._librdkafka import MockCluster
 
     cluster = MockCluster(1)
     create_topics(cluster, {name: int(partitions) for name, partitions in (topic.rsplit(":", 1) for topic in topics)})

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from ingestd.errors import IngestdError
+from ..errors import IngestdError
 
 START_TIMEOUT_S = 10.0
 SOCKET_PATH_BYTES_MAX = 107  # sun_path of unix(7), with its NUL

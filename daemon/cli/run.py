@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from ingestd import config_check, logs
-from ingestd.cli import config_option
-from ingestd.config import Config, find, load
+from .. import config_check, logs
+from ..config import Config, find, load
+from . import config_option
 
 
 @click.command("run")
@@ -31,6 +31,6 @@ def command(config_path: str | None, books_file: Path | None) -> int:
 
     config = read()
     log = logs.set_up(config.logging.level, config.logging.format)
-    from ingestd.app import serve  # the compiled rooms are loaded only by those who need them
+    from ..app import serve  # the compiled rooms are loaded only by those who need them
 
     return serve(config, log, books_file, read)

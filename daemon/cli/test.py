@@ -14,14 +14,14 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from ingestd import config_check
-from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
-from ingestd.cli import config_option
-from ingestd.config import Config, RuleConfig, load
-from ingestd.errors import ConfigError
-from ingestd.legacy import Converter
-from ingestd.model import FAULT_MESSAGES, Action, Fault, Verdict
-from ingestd.rules import compile_rules, table_arguments
+from .. import config_check
+from .._fastpath import Batch, IndexCache, RouteTable, process_batch
+from ..config import Config, RuleConfig, load
+from ..errors import ConfigError
+from ..legacy import Converter
+from ..model import FAULT_MESSAGES, Action, Fault, Verdict
+from ..rules import compile_rules, table_arguments
+from . import config_option
 
 VERDICT_STYLES = {"routed": "green", "dropped": "yellow", "dead": "red"}
 ENDING_ACTIONS = ("drop", "keep", "route")

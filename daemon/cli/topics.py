@@ -11,11 +11,11 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, 
 from rich.console import Console
 from rich.text import Text
 
-from ingestd import config_check
-from ingestd.cli import config_option
-from ingestd.config import Config, KafkaConfig, load
-from ingestd.errors import IngestdError
-from ingestd.kafka_options import client_options, message_bytes_max
+from .. import config_check
+from ..config import Config, KafkaConfig, load
+from ..errors import IngestdError
+from ..kafka_options import client_options, message_bytes_max
+from . import config_option
 
 ANSWER_TIMEOUT_S = 5.0
 CREATE_TIMEOUT_S = 15.0

@@ -14,14 +14,14 @@ from confluent_kafka.admin import ClusterMetadata
 from rich.console import Console
 from rich.text import Text
 
-from ingestd import config_check
-from ingestd.cli import EXIT_CONFIG, config_option, librdkafka_options
-from ingestd.cli.topics import REACH_PREFIXES, Cluster, ClusterError, size_mend
-from ingestd.config import Config, KafkaConfig, RedisConfig, find, load, secret_path, unreadable_files
-from ingestd.errors import ConfigError, Problem
-from ingestd.kafka_options import message_bytes_max
-from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
-from ingestd.topic_pattern import TopicPattern
+from .. import config_check
+from ..config import Config, KafkaConfig, RedisConfig, find, load, secret_path, unreadable_files
+from ..errors import ConfigError, Problem
+from ..kafka_options import message_bytes_max
+from ..sinks.redis_control import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
+from ..topic_pattern import TopicPattern
+from . import EXIT_CONFIG, config_option, librdkafka_options
+from .topics import REACH_PREFIXES, Cluster, ClusterError, size_mend
 
 REDIS_VERSION_MIN = (6, 2)
 # Finding the master and asking it, each with its own dialling and reply.

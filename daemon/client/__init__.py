@@ -9,37 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 # For type checkers and editors: the same names as in _MODULES, which a test holds to be so.
 if TYPE_CHECKING:
-    from ingestd.client.async_consumer import AsyncConsumer as AsyncConsumer
-    from ingestd.client.async_producer import AsyncProducer as AsyncProducer
-    from ingestd.client.consumer import Consumer as Consumer
-    from ingestd.client.context import HeaderNames as HeaderNames
-    from ingestd.client.context import TraceContext as TraceContext
-    from ingestd.client.context import attach as attach
-    from ingestd.client.context import bind as bind
-    from ingestd.client.context import current as current
-    from ingestd.client.context import detach as detach
-    from ingestd.client.context import extract as extract
-    from ingestd.client.context import inject as inject
-    from ingestd.client.delivery import BatchFailed as BatchFailed
-    from ingestd.client.delivery import Delivery as Delivery
-    from ingestd.client.delivery import DeliveryFailed as DeliveryFailed
-    from ingestd.client.delivery import ProducerClosed as ProducerClosed
-    from ingestd.client.delivery import PublishError as PublishError
-    from ingestd.client.delivery import QueueFull as QueueFull
-    from ingestd.client.events import Event as Event
-    from ingestd.client.events import EventType as EventType
-    from ingestd.client.events import InvalidEvent as InvalidEvent
-    from ingestd.client.events import Level as Level
-    from ingestd.client.filters import EventFilter as EventFilter
-    from ingestd.client.intake import ConsumerFailed as ConsumerFailed
-    from ingestd.client.intake import DeadLetterFailed as DeadLetterFailed
-    from ingestd.client.log_handler import LogHandler as LogHandler
-    from ingestd.client.loop import Reject as Reject
-    from ingestd.client.producer import Producer as Producer
-    from ingestd.client.service import AsyncEventStreamingService as AsyncEventStreamingService
-    from ingestd.client.service import EventStreamingService as EventStreamingService
-    from ingestd.client.store import AsyncEventStore as AsyncEventStore
-    from ingestd.client.store import EventStore as EventStore
+    from .async_consumer import AsyncConsumer as AsyncConsumer
+    from .async_producer import AsyncProducer as AsyncProducer
+    from .consumer import Consumer as Consumer
+    from .context import HeaderNames as HeaderNames
+    from .context import TraceContext as TraceContext
+    from .context import attach as attach
+    from .context import bind as bind
+    from .context import current as current
+    from .context import detach as detach
+    from .context import extract as extract
+    from .context import inject as inject
+    from .delivery import BatchFailed as BatchFailed
+    from .delivery import Delivery as Delivery
+    from .delivery import DeliveryFailed as DeliveryFailed
+    from .delivery import ProducerClosed as ProducerClosed
+    from .delivery import PublishError as PublishError
+    from .delivery import QueueFull as QueueFull
+    from .events import Event as Event
+    from .events import EventType as EventType
+    from .events import InvalidEvent as InvalidEvent
+    from .events import Level as Level
+    from .filters import EventFilter as EventFilter
+    from .intake import ConsumerFailed as ConsumerFailed
+    from .intake import DeadLetterFailed as DeadLetterFailed
+    from .log_handler import LogHandler as LogHandler
+    from .loop import Reject as Reject
+    from .producer import Producer as Producer
+    from .service import AsyncEventStreamingService as AsyncEventStreamingService
+    from .service import EventStreamingService as EventStreamingService
+    from .store import AsyncEventStore as AsyncEventStore
+    from .store import EventStore as EventStore
 
 _MODULES = {
     "AsyncConsumer": "async_consumer",

@@ -12,11 +12,11 @@ from typing import Self, Unpack
 
 from confluent_kafka import Message
 
-from ingestd.client.consumer import Handler, named
-from ingestd.client.events import Event
-from ingestd.client.filters import EventFilter
-from ingestd.client.intake import Letter, Options, Stopped
-from ingestd.client.loop import EventDecoder, Failures, Member
+from .consumer import Handler, named
+from .events import Event
+from .filters import EventFilter
+from .intake import Letter, Options, Stopped
+from .loop import EventDecoder, Failures, Member
 
 
 class AsyncConsumer(Member):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
-from ingestd.client.delivery import (
+from .delivery import (
     BatchFailed,
     BatchReports,
     Delivery,
@@ -19,11 +19,11 @@ from ingestd.client.delivery import (
     PublishError,
     QueueFull,
 )
-from ingestd.client.events import Event, Level
-from ingestd.client.handle import QUEUE_FULL, Owner, Record
-from ingestd.client.options import ProducerOptions
-from ingestd.client.producer import Core
-from ingestd.client.publishing import EventMaker, Labels, Made, Metadata, PublishMethods
+from .events import Event, Level
+from .handle import QUEUE_FULL, Owner, Record
+from .options import ProducerOptions
+from .producer import Core
+from .publishing import EventMaker, Labels, Made, Metadata, PublishMethods
 
 Sent = Coroutine[Any, Any, "asyncio.Future[Delivery]"]
 

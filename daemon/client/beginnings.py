@@ -12,8 +12,8 @@ from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 
-from ingestd.backoff import delay_s
-from ingestd.logs import Sparing
+from ..backoff import delay_s
+from ..logs import Sparing
 
 # One question to the cluster. While it waits nobody looks whether the consumer is to stop, nor can it be closed.
 ASK_TIMEOUT_S: Final = 2.0

@@ -6,9 +6,9 @@ crash, and when the group gives its partition to another member in between, it c
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ingestd.client.events import Event
-from ingestd.client.filters import EventFilter
-from ingestd.client.loop import BlockingConsumer, EventDecoder
+from .events import Event
+from .filters import EventFilter
+from .loop import BlockingConsumer, EventDecoder
 
 Handler = Callable[[Event], object]
 

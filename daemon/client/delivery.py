@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from confluent_kafka import KafkaError
 
-from ingestd._librdkafka import error_name, error_text
-from ingestd.errors import IngestdError
+from .._librdkafka import error_name, error_text
+from ..errors import IngestdError
 
 
 class PublishError(IngestdError):

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from confluent_kafka import Message
 
-from ingestd._fastpath import Batch, RouteTable, match_records
-from ingestd.client.intake import header_pairs
-from ingestd.config import MatchConfig, RuleConfig, TopicsConfig
-from ingestd.errors import IngestdError
-from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, Fault, PartitionBy
-from ingestd.rules import CompiledRule, compile_rules
+from .._fastpath import Batch, RouteTable, match_records
+from ..config import MatchConfig, RuleConfig, TopicsConfig
+from ..errors import IngestdError
+from ..model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, Fault, PartitionBy
+from ..rules import CompiledRule, compile_rules
+from .intake import header_pairs
 
 # The client takes whatever Kafka delivers: its size was judged when it was published.
 EVENT_BYTES_MAX = 1 << 31

@@ -16,11 +16,11 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn, Protocol
 
-from ingestd._librdkafka import EventBatch, KafkaNotice, RecordWriter, Sender, error_name, error_text
-from ingestd.client.delivery import DeliveryFailed, Origin, ProducerClosed, PublishError, QueueFull
-from ingestd.client.events import Event
-from ingestd.errors import KafkaFailure
-from ingestd.logs import Sparing
+from .._librdkafka import EventBatch, KafkaNotice, RecordWriter, Sender, error_name, error_text
+from ..errors import KafkaFailure
+from ..logs import Sparing
+from .delivery import DeliveryFailed, Origin, ProducerClosed, PublishError, QueueFull
+from .events import Event
 
 Record = tuple[RecordWriter, Event, bool]  # who writes it, a checked event, whether its trace is sampled
 RefreshToken = Callable[[str], tuple[Any, ...]]

@@ -16,11 +16,11 @@ from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from ingestd.backoff import delay_s
-from ingestd.client.beginnings import Beginnings
-from ingestd.errors import IngestdError
-from ingestd.logs import Sparing
-from ingestd.model import DEAD_LETTER_HEADER_PREFIX
+from ..backoff import delay_s
+from ..errors import IngestdError
+from ..logs import Sparing
+from ..model import DEAD_LETTER_HEADER_PREFIX
+from .beginnings import Beginnings
 
 LOG: Final = logging.getLogger("ingestd.client")
 # How long one question to librdkafka may keep the thread from looking whether it is to stop.

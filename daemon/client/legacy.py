@@ -13,9 +13,9 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaProducer
 
-from ingestd.client.intake import LOG, SLICE_S, Letter, joined
-from ingestd.client.loop import BlockingConsumer
-from ingestd.errors import IngestdError
+from ..errors import IngestdError
+from .intake import LOG, SLICE_S, Letter, joined
+from .loop import BlockingConsumer
 
 PUBLISH_TIMEOUT_S: Final = 30.0
 _ENCODE = msgspec.json.Encoder().encode

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from ingestd.client.delivery import DeliveryFailed, PublishError
-from ingestd.client.events import EventType, InvalidEvent, Level, format_timestamp
-from ingestd.client.options import LOGGER_NAME
-from ingestd.client.producer import Producer
-from ingestd.client.publishing import Made, describe_error
+from .delivery import DeliveryFailed, PublishError
+from .events import EventType, InvalidEvent, Level, format_timestamp
+from .options import LOGGER_NAME
+from .producer import Producer
+from .publishing import Made, describe_error
 
 # What a LogRecord has of itself; everything else came by `extra=`.
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

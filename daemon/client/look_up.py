@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias, TypedDict, TypeVar
 
-from ingestd.client.events import Event, EventType, InvalidEvent, Level
-from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
+from ..model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
+from .events import Event, EventType, InvalidEvent, Level
 
 T = TypeVar("T")
 # Takes the client, gives the reply or its awaitable.

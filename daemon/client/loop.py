@@ -9,12 +9,12 @@ from typing import Generic, Protocol, Self, TypeVar, Unpack
 
 from confluent_kafka import Message
 
-from ingestd.backoff import delay_s
-from ingestd.client.events import Event, InvalidEvent
-from ingestd.client.filters import EventFilter, Matcher, fault_name
-from ingestd.client.intake import SLICE_S, Intake, Letter, Options, Settings, Stopped, place_of
-from ingestd.errors import IngestdError
-from ingestd.model import FAULT_MESSAGES, Fault
+from ..backoff import delay_s
+from ..errors import IngestdError
+from ..model import FAULT_MESSAGES, Fault
+from .events import Event, InvalidEvent
+from .filters import EventFilter, Matcher, fault_name
+from .intake import SLICE_S, Intake, Letter, Options, Settings, Stopped, place_of
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -9,8 +9,8 @@ from typing import Final, Literal, TypedDict, cast
 
 import msgspec
 
-from ingestd.client.context import DEFAULT_HEADER_NAMES, HeaderNames
-from ingestd.client.handle import RefreshToken
+from .context import DEFAULT_HEADER_NAMES, HeaderNames
+from .handle import RefreshToken
 
 LOGGER_NAME: Final = "ingestd.client"
 # The record around a value: key and headers. The daemon allows as much.

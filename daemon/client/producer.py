@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
-from ingestd._librdkafka import EventBatch
-from ingestd.client.context import current
-from ingestd.client.delivery import (
+from .._librdkafka import EventBatch
+from .context import current
+from .delivery import (
     BatchFuture,
     BatchReports,
     DeliveryFuture,
     FailedEvent,
     PublishError,
 )
-from ingestd.client.events import Event
-from ingestd.client.handle import Handle
-from ingestd.client.options import ProducerOptions, settle
-from ingestd.client.publishing import EventMaker, Made, PublishMethods
-from ingestd.client.record import RecordMaker
+from .events import Event
+from .handle import Handle
+from .options import ProducerOptions, settle
+from .publishing import EventMaker, Made, PublishMethods
+from .record import RecordMaker
 
 
 class Core:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
-from ingestd._fastpath import utc_text
-from ingestd.client.context import TraceContext, current
-from ingestd.client.events import Event, EventType, InvalidEvent, Level, format_timestamp, parse_timestamp_ns
-from ingestd.client.ids import new_event_id
-from ingestd.client.record import LEVELS, check_labels, check_metadata, check_text, level_of
+from .._fastpath import utc_text
+from .context import TraceContext, current
+from .events import Event, EventType, InvalidEvent, Level, format_timestamp, parse_timestamp_ns
+from .ids import new_event_id
+from .record import LEVELS, check_labels, check_metadata, check_text, level_of
 
 Labels = Mapping[str, str] | None
 Metadata = Mapping[str, Any] | None

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ingestd._fastpath import PlainCheck
-from ingestd._librdkafka import EventBatch, RecordWriter
-from ingestd.client.context import (
+from .._fastpath import PlainCheck
+from .._librdkafka import EventBatch, RecordWriter
+from ..model import LEVEL_ALIASES, TYPE_ALIASES
+from .context import (
     HEX,
     PLAIN_CORRELATION,
     TRACEPARENT,
@@ -22,9 +23,8 @@ from ingestd.client.context import (
     w3c_span_id,
     w3c_trace_id,
 )
-from ingestd.client.events import Event, EventType, InvalidEvent, Level, parse_timestamp_ns
-from ingestd.client.ids import new_event_id
-from ingestd.model import LEVEL_ALIASES, TYPE_ALIASES
+from .events import Event, EventType, InvalidEvent, Level, parse_timestamp_ns
+from .ids import new_event_id
 
 TYPES: Final[dict[str, EventType]] = {kind.value: kind for kind in EventType} | {
     alias: EventType(name) for alias, name in TYPE_ALIASES.items()

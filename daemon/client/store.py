@@ -21,11 +21,11 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis.asyncio.connection import parse_url
 
-from ingestd.client import look_up
-from ingestd.client.events import Event
-from ingestd.client.look_up import Filters, Follower, Page, Pages, Plan, Selection, T
-from ingestd.client.trace_tree import TraceTree, build_tree
-from ingestd.config import RedisConfig, read_secret, secret_path
+from ..config import RedisConfig, read_secret, secret_path
+from . import look_up
+from .events import Event
+from .look_up import Filters, Follower, Page, Pages, Plan, Selection, T
+from .trace_tree import TraceTree, build_tree
 
 _LOG: Final = logging.getLogger("ingestd.client.store")
 DIAL_TIMEOUT_S: Final = 5.0

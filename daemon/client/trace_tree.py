@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ingestd.client.events import Event, EventType, InvalidEvent, Level
+from .events import Event, EventType, InvalidEvent, Level
 
 _NS_PER_MS: Final = 1_000_000
 # A century; what is longer is no duration.

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from ingestd._fastpath import Batch
-from ingestd._librdkafka import (
+from .._fastpath import Batch
+from .._librdkafka import (
     KafkaNotice,
     Producer,
     Refusal,
@@ -22,12 +22,12 @@ from ingestd._librdkafka import (
     rearm_as_dead_letter,
     refusals,
 )
-from ingestd.backoff import delay_s
-from ingestd.logs import Sparing
-from ingestd.metrics import Counters
-from ingestd.model import DEAD_LETTER_TOPIC_INDEX, TYPE_NAMES, Fault
-from ingestd.occurrences import DEAD_LETTERED, PRODUCE_ERROR, Occurrences
-from ingestd.phases import PRODUCE
+from ..backoff import delay_s
+from ..logs import Sparing
+from ..metrics import Counters
+from ..model import DEAD_LETTER_TOPIC_INDEX, TYPE_NAMES, Fault
+from ..occurrences import DEAD_LETTERED, PRODUCE_ERROR, Occurrences
+from ..phases import PRODUCE
 
 # Errors with which the broker refuses a whole request because of one record in it: each is tried again alone.
 BATCH_REJECTING = frozenset(

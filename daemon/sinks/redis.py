@@ -14,14 +14,14 @@ from random import Random
 
 import redis.exceptions
 
-from ingestd._fastpath import Batch, IndexCache, ReplyReader, rebuild_index
-from ingestd.backoff import delay_s
-from ingestd.config import RedisConfig
-from ingestd.errors import RedisProtocolError, RedisUnavailable
-from ingestd.metrics import Counters
-from ingestd.occurrences import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR, Occurrences
-from ingestd.phases import REDIS
-from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, Endpoint, ServerFacts, credentials, find_endpoint, read_facts
+from .._fastpath import Batch, IndexCache, ReplyReader, rebuild_index
+from ..backoff import delay_s
+from ..config import RedisConfig
+from ..errors import RedisProtocolError, RedisUnavailable
+from ..metrics import Counters
+from ..occurrences import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR, Occurrences
+from ..phases import REDIS
+from .redis_control import DIAL_TIMEOUT_S, Endpoint, ServerFacts, credentials, find_endpoint, read_facts
 
 # First words of errors after which the same bytes may succeed later. NOAUTH and NOPERM wait for the operator, and so do
 # ASK and MOVED, which say that this is a node of a Cluster: no event is bad for that.

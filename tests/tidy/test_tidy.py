@@ -83,14 +83,22 @@ def level_of(module: str) -> int:
 
 
 def imported(path: Path) -> set[str]:
-    """The modules of ingestd that a source names in its imports and cimports."""
-    text = path.read_text()
-    found = set(re.findall(r"^\s*(?:from|import|cimport)\s+ingestd\.([\w.]+)", text, re.M))
-    for names in re.findall(r"^\s*from ingestd import ([\w, ]+)", text, re.M):
-        found |= {name.strip() for name in names.split(",")} - {"__version__"}
-    for names in re.findall(r"^\s*from ingestd\.cli import ([\w, ]+)", text, re.M):
-        found |= {f"cli.{name.strip()}" for name in names.split(",")}
-    return found
+    """The modules of ingestd that a source names in its imports and cimports, all of which are relative."""
+    text = re.sub(r"\(\s*([^)]*?)\s*\)", lambda found: found[1].replace("\n", " "), path.read_text())
+    package = module_of(path).split(".")
+    package = package if path.name == "__init__.py" else package[:-1]
+    found = set()
+    for dots, module, names in re.findall(r"^\s*from (\.+)([\w.]*) c?import ([^#\n]+)", text, re.M):
+        base = [*package[: len(package) - len(dots) + 1], *filter(None, module.split("."))]
+        for name in filter(str.strip, names.split(",")):
+            whole = [*base, name.split(" as ")[0].strip()]
+            found.add(".".join(whole if is_module(whole) else base))
+    return found - {""}
+
+
+def is_module(parts: list[str]) -> bool:
+    place = DAEMON.joinpath(*parts)
+    return any(place.with_suffix(suffix).is_file() for suffix in (".py", ".pyx")) or (place / "__init__.py").is_file()
 
 
 @pytest.mark.parametrize(
