@@ -9,9 +9,9 @@ import pytest
 
 from ingestd.client import Event
 from tests.support.harness import mock_cluster, read_all
+from tests.support.paths import ROOT
 from tests.support.wait import MULTIPLIER
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKERS, EVENTS = 3, 50
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.wait import MULTIPLIER
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
-ROOT = Path(__file__).resolve().parents[2]
 # A quarter of a second of CPU: what a start costs, which is subtracted, differs by a tenth of one on a busy machine.
 EVENTS = 100_000
 RUN_DEADLINE_S = 120

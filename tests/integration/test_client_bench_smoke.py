@@ -3,13 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.wait import MULTIPLIER
 
-ROOT = Path(__file__).resolve().parents[2]
 EVENTS = 3000
 
 

@@ -3,14 +3,13 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.support.harness import mock_cluster, read_all
+from tests.support.paths import ROOT
 from tests.support.wait import MULTIPLIER
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
 # How many events each publishes.

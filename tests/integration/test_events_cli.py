@@ -15,6 +15,7 @@ import redis
 
 from ingestd import cli
 from ingestd.cli.private_redis import PrivateRedis
+from tests.support.paths import ROOT
 from tests.support.stored import Loader
 from tests.support.wait import MULTIPLIER
 
@@ -135,7 +136,7 @@ def test_a_trace_is_a_waterfall_with_its_bottleneck(events: Any) -> None:
 
 
 def test_the_guide_shows_what_is_printed() -> None:
-    guide = (Path(__file__).resolve().parents[2] / "docs" / "look-ups.md").read_text()
+    guide = (ROOT / "docs" / "look-ups.md").read_text()
     for printed in (TIMELINE, WATERFALL):
         assert textwrap.indent(printed.strip("\n"), "    ") in guide
 

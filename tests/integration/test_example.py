@@ -6,9 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.support.paths import ROOT
 from tests.support.wait import MULTIPLIER
 
-ROOT = Path(__file__).resolve().parents[2]
 SHOWN = (
     "Structured publishing",
     "A producer of one's own",

@@ -3,12 +3,10 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 from bench.look_up import RATIO_MAX
+from tests.support.paths import ROOT
 from tests.support.wait import MULTIPLIER
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_group_of_a_hundred_costs_at_most_three_times_a_pipelined_get_of_its_keys() -> None:

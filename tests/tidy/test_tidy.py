@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ingestd.cli import VERBS
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DAEMON = ROOT / "daemon"
 OTHERS = [path for place in ("bench/*.py", "tests/**/*.py", "examples/**/*.py") for path in ROOT.glob(place)]
 SOURCES = sorted([*DAEMON.rglob("*.py"), *OTHERS, ROOT / "setup.py"])

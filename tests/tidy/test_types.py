@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 TREE = ROOT / "build" / "cython" / "ingestd" / "client"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

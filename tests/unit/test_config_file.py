@@ -1,15 +1,15 @@
 """Holds config.yaml equal to config.py. In: the file at the repository's root. Out: nothing may differ, both ways."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 
 from ingestd.config import Config, keys, parse
 from ingestd.config_check import check
+from tests.support.paths import ROOT
 
-FILE = Path(__file__).resolve().parents[2] / "config.yaml"
+FILE = ROOT / "config.yaml"
 DEFAULTS = dict(keys())
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from pathlib import Path
 
 import pytest
 
@@ -10,8 +9,9 @@ from ingestd.config import TopicsConfig
 from ingestd.model import Action, EventType, Level
 from ingestd.rules import compile_rules, sample_randomness, sample_threshold
 from tests.support.fastpath import event, outcome, rule
+from tests.support.paths import ROOT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "sampling.md"
+DOCUMENT = ROOT / "docs" / "sampling.md"
 TYPED = tuple(f"observability.{name}" for name in ("logs", "metrics", "alerts", "traces", "health"))
 
 
