@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests wait more than they work: three are busy at a time on two cores.
 TEST_WORKERS ?= 3
-SOURCES := pyproject.toml setup.py $(wildcard daemon/*.pyx daemon/*.pxd daemon/_hot/*.pxi daemon/_hot/*.h daemon/_edge/*.pxi)
+SOURCES := pyproject.toml setup.py $(wildcard daemon/*.pyx daemon/*.pxd daemon/fastpath/*.pxi daemon/fastpath/*.h daemon/librdkafka/*.pxi)
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help check build demo example test test-real test-systemd test-all types bench bench-client debug clean

@@ -11,9 +11,9 @@ import sys
 
 from bench.events import make
 from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
-from ingestd.config import Config, MatchConfig
-from ingestd.rules import compile_rules, table_arguments
-from ingestd.taps import Tap, Taps
+from ingestd.config.schema import Config, MatchConfig
+from ingestd.events.rules import compile_rules, table_arguments
+from ingestd.observers.taps import Tap, Taps
 
 EVENTS, BATCHES_MAX = 2000, 24
 STAMP_MS = 1_799_999_999_123

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from .rules import CompiledRule
+from .events.rules import CompiledRule
 
 STRING_FIELDS: tuple[str, ...]
 VOCABULARY: dict[str, dict[str, int]]

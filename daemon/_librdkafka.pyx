@@ -31,16 +31,16 @@ import confluent_kafka.cimpl
 
 from .errors import KafkaFailure, NativeEdgeError
 
-include "_edge/symbols.pxi"
-include "_edge/handle.pxi"
-include "_edge/consumer.pxi"
-include "_edge/admin.pxi"
-include "_edge/grouping.pxi"
-include "_edge/producer.pxi"
-include "_edge/records.pxi"
-include "_edge/sender.pxi"
-include "_edge/mock.pxi"
-include "_edge/probe.pxi"
+include "librdkafka/symbols.pxi"
+include "librdkafka/handle.pxi"
+include "librdkafka/consumer.pxi"
+include "librdkafka/admin.pxi"
+include "librdkafka/grouping.pxi"
+include "librdkafka/producer.pxi"
+include "librdkafka/records.pxi"
+include "librdkafka/sender.pxi"
+include "librdkafka/mock.pxi"
+include "librdkafka/probe.pxi"
 
 resolve()
 probe_message_layout()

@@ -18,22 +18,34 @@ from typing import NamedTuple
 
 import uvloop
 
-from . import __version__, allocator, config_check, control, kafka_options, reload, rules, status
+from . import __version__
 from ._fastpath import Batch, IndexCache, RouteTable
 from ._librdkafka import Consumer, Handle, KafkaNotice, Producer
-from .config import Config, control_path
-from .engine import SAMPLE_INTERVAL_S, Engine, Limits
+from .config import changes as reload
+from .config import checks, kafka_options
+from .config.schema import Config, control_path
 from .errors import ConfigError, KafkaFailure, Problem
-from .exposition import Exposition
-from .health import HealthReporter
-from .http import HttpServer
-from .ledger import Ledger
-from .legacy import Converter
-from .logs import Sparing
-from .metrics import Books, Counters
-from .model import FAULT_MESSAGES, FAULT_STAGES, Fault
-from .notify import Notifier
-from .occurrences import (
+from .events import rules
+from .events.old_topics import Converter
+from .events.vocabulary import FAULT_MESSAGES, FAULT_STAGES, Fault
+from .observers import control_socket, status
+from .observers.health import HealthReporter
+from .observers.health_reports import Probes
+from .observers.http_server import HttpServer
+from .observers.prometheus import Exposition
+from .observers.record_times import Peeker, RecordTimes
+from .observers.sd_notify import Notifier
+from .observers.stalled_threads import Threads
+from .observers.status import Overview, Rooms, run_queue_ns
+from .observers.systemd_service import Service
+from .observers.taps import Taps
+from .pipeline import allocator
+from .pipeline.engine import SAMPLE_INTERVAL_S, Engine, Limits
+from .pipeline.ledger import Ledger
+from .pipeline.sinks.kafka import KafkaSink, destroy_aside
+from .pipeline.sinks.redis import RedisSink
+from .pipeline.source import NETWORK_TIMEOUT_MS, Source
+from .telemetry.happenings import (
     CLIENT_ERROR,
     RELOAD_REFUSED,
     RELOADED,
@@ -41,16 +53,9 @@ from .occurrences import (
     SHUT_OUT,
     Occurrences,
 )
-from .peek import Peeker, RecordTimes
-from .phases import Phases
-from .probes import Probes
-from .service import Service
-from .sinks.kafka import KafkaSink, destroy_aside
-from .sinks.redis import RedisSink
-from .source import NETWORK_TIMEOUT_MS, Source
-from .status import Overview, Rooms, run_queue_ns
-from .taps import Taps
-from .threads import Threads
+from .telemetry.logs import Sparing
+from .telemetry.loop_phases import Phases
+from .telemetry.metrics import Books, Counters
 
 # After the drain: leaving the group, then librdkafka's threads. Each has its own bound, so that a stop always ends.
 LEAVE_TIMEOUT_S = 5.0
@@ -127,7 +132,7 @@ class App:
         self.source = Source(
             self.consumer,
             config.input_topics(),
-            config_check.never_inputs(config),
+            checks.never_inputs(config),
             config.kafka.auto_offset_reset,
             config.pipeline.drain_timeout_ms / 1000,
             self.ledger,
@@ -282,7 +287,7 @@ class App:
                 new = await self.loop.run_in_executor(None, self.reread)
                 live = reload.live_part(self.config, new)
                 # Each file may be sound and what runs of both not: an output that is still an input, for instance.
-                config_check.ensure(live, "the new config, without what needs a restart")
+                checks.ensure(live, "the new config, without what needs a restart")
             except ConfigError as error:
                 problems = [str(problem) for problem in error.problems]
                 self.occurrences.note(RELOAD_REFUSED, "refused", source=error.source, problems=problems)
@@ -327,7 +332,7 @@ class App:
         if self.http is not None:
             await self.http.start(answers)
         if self.control is not None:
-            await self.control.start([*answers, *control.routes(self.reload, self.taps)])
+            await self.control.start([*answers, *control_socket.routes(self.reload, self.taps)])
         self.source.start()
         self.service.ready()
         self.log.info(

@@ -15,13 +15,13 @@ from redis.asyncio.connection import parse_url
 from rich.console import Console
 
 from ..client.events import Event
-from ..client.look_up import Filters
-from ..client.store import EventStore
-from ..config import RedisConfig, load
+from ..client.lookup.plans import Filters
+from ..client.lookup.store import EventStore
+from ..config.schema import RedisConfig, load
 from ..errors import IngestdError
-from ..model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
+from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
 from . import config_option
-from .events_view import (
+from .shared.events_view import (
     Timeline,
     Waterfall,
     card,
@@ -32,7 +32,7 @@ from .events_view import (
     trace_notes,
     tree_object,
 )
-from .times import Moment, Span
+from .shared.times import Moment, Span
 
 PAGE_EVENTS = 500
 POLL_INTERVAL_S = 0.5

@@ -11,9 +11,9 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from rich.console import Console
 from rich.table import Table
 
-from .. import config_check
-from ..config import Config, load
-from ..peek import NO_TIME, Peeker
+from ..config import checks
+from ..config.schema import Config, load
+from ..observers.record_times import NO_TIME, Peeker
 from . import config_option
 from .topics import ANSWER_TIMEOUT_S, Cluster, ClusterError
 
@@ -131,7 +131,7 @@ def command(config_path: str | None, as_json: bool) -> int:
     the oldest record that is not committed.
     """
     config = load(config_path)
-    config_check.ensure(config)
+    checks.ensure(config)
     asker = Asker(config)
     try:
         state = as_dict(config.kafka.group_id, asker.rows(), time.time())

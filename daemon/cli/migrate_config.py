@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 import click
 import yaml
 
-from .. import config_check
-from ..config import StrictLoader, TopicsConfig, keys, parse
+from ..config import checks
+from ..config.schema import StrictLoader, TopicsConfig, keys, parse
 from ..errors import ConfigError, IngestdError, Problem
 
 # Old key path -> new one, where the name has changed. Those that are spelt as they were need no line.
@@ -165,7 +165,7 @@ class Migration:
         """What does not fit its key is left out; what makes no sense together is named."""
         for _ in range(2):
             try:
-                self.to_mend = config_check.check(parse(self.text()))
+                self.to_mend = checks.check(parse(self.text()))
                 return
             except ConfigError as error:
                 unset = [problem for problem in error.problems if problem.what.startswith("the environment has no")]

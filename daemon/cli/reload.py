@@ -5,7 +5,7 @@ import json
 import click
 
 from . import EXIT_CONFIG
-from .daemon_client import find, place_options
+from .shared.daemon_client import find, place_options
 
 
 @click.command("reload")

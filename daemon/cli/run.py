@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from .. import config_check, logs
-from ..config import Config, find, load
+from ..config import checks
+from ..config.schema import Config, find, load
+from ..telemetry import logs
 from . import config_option
 
 
@@ -26,7 +27,7 @@ def command(config_path: str | None, books_file: Path | None) -> int:
 
     def read() -> Config:
         config = load(config_path)
-        config_check.ensure(config, str(find(config_path)))
+        checks.ensure(config, str(find(config_path)))
         return config
 
     config = read()

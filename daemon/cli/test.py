@@ -14,13 +14,13 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from .. import config_check
 from .._fastpath import Batch, IndexCache, RouteTable, process_batch
-from ..config import Config, RuleConfig, load
+from ..config import checks
+from ..config.schema import Config, RuleConfig, load
 from ..errors import ConfigError
-from ..legacy import Converter
-from ..model import FAULT_MESSAGES, Action, Fault, Verdict
-from ..rules import compile_rules, table_arguments
+from ..events.old_topics import Converter
+from ..events.rules import compile_rules, table_arguments
+from ..events.vocabulary import FAULT_MESSAGES, Action, Fault, Verdict
 from . import config_option
 
 VERDICT_STYLES = {"routed": "green", "dropped": "yellow", "dead": "red"}
@@ -175,7 +175,7 @@ def command(config_path: str | None, events: BinaryIO, as_json: bool, topic: str
     letter and why; the rules that it meets; the topics, the Redis keys and the index entries with their times to live.
     """
     config = load(config_path)
-    problems = config_check.check(config)
+    problems = checks.check(config)
     if problems:
         raise ConfigError(problems)
     tester = Tester(config, topic or default_topic(config))

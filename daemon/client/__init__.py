@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 # For type checkers and editors: the same names as in _MODULES, which a test holds to be so.
 if TYPE_CHECKING:
-    from .async_consumer import AsyncConsumer as AsyncConsumer
-    from .async_producer import AsyncProducer as AsyncProducer
-    from .consumer import Consumer as Consumer
+    from .consuming.async_consumer import AsyncConsumer as AsyncConsumer
+    from .consuming.consumer import Consumer as Consumer
+    from .consuming.filters import EventFilter as EventFilter
+    from .consuming.intake import ConsumerFailed as ConsumerFailed
+    from .consuming.intake import DeadLetterFailed as DeadLetterFailed
+    from .consuming.loop import Reject as Reject
     from .context import HeaderNames as HeaderNames
     from .context import TraceContext as TraceContext
     from .context import attach as attach
@@ -20,52 +23,49 @@ if TYPE_CHECKING:
     from .context import detach as detach
     from .context import extract as extract
     from .context import inject as inject
-    from .delivery import BatchFailed as BatchFailed
-    from .delivery import Delivery as Delivery
-    from .delivery import DeliveryFailed as DeliveryFailed
-    from .delivery import ProducerClosed as ProducerClosed
-    from .delivery import PublishError as PublishError
-    from .delivery import QueueFull as QueueFull
     from .events import Event as Event
     from .events import EventType as EventType
     from .events import InvalidEvent as InvalidEvent
     from .events import Level as Level
-    from .filters import EventFilter as EventFilter
-    from .intake import ConsumerFailed as ConsumerFailed
-    from .intake import DeadLetterFailed as DeadLetterFailed
-    from .log_handler import LogHandler as LogHandler
-    from .loop import Reject as Reject
-    from .producer import Producer as Producer
+    from .lookup.store import AsyncEventStore as AsyncEventStore
+    from .lookup.store import EventStore as EventStore
+    from .producing.async_producer import AsyncProducer as AsyncProducer
+    from .producing.delivery import BatchFailed as BatchFailed
+    from .producing.delivery import Delivery as Delivery
+    from .producing.delivery import DeliveryFailed as DeliveryFailed
+    from .producing.delivery import ProducerClosed as ProducerClosed
+    from .producing.delivery import PublishError as PublishError
+    from .producing.delivery import QueueFull as QueueFull
+    from .producing.log_handler import LogHandler as LogHandler
+    from .producing.producer import Producer as Producer
     from .service import AsyncEventStreamingService as AsyncEventStreamingService
     from .service import EventStreamingService as EventStreamingService
-    from .store import AsyncEventStore as AsyncEventStore
-    from .store import EventStore as EventStore
 
 _MODULES = {
-    "AsyncConsumer": "async_consumer",
-    "AsyncEventStore": "store",
+    "AsyncConsumer": "consuming.async_consumer",
+    "AsyncEventStore": "lookup.store",
     "AsyncEventStreamingService": "service",
-    "AsyncProducer": "async_producer",
-    "BatchFailed": "delivery",
-    "Consumer": "consumer",
-    "ConsumerFailed": "intake",
-    "DeadLetterFailed": "intake",
-    "Delivery": "delivery",
-    "DeliveryFailed": "delivery",
+    "AsyncProducer": "producing.async_producer",
+    "BatchFailed": "producing.delivery",
+    "Consumer": "consuming.consumer",
+    "ConsumerFailed": "consuming.intake",
+    "DeadLetterFailed": "consuming.intake",
+    "Delivery": "producing.delivery",
+    "DeliveryFailed": "producing.delivery",
     "Event": "events",
-    "EventFilter": "filters",
-    "EventStore": "store",
+    "EventFilter": "consuming.filters",
+    "EventStore": "lookup.store",
     "EventStreamingService": "service",
     "EventType": "events",
     "HeaderNames": "context",
     "InvalidEvent": "events",
     "Level": "events",
-    "LogHandler": "log_handler",
-    "Producer": "producer",
-    "ProducerClosed": "delivery",
-    "PublishError": "delivery",
-    "QueueFull": "delivery",
-    "Reject": "loop",
+    "LogHandler": "producing.log_handler",
+    "Producer": "producing.producer",
+    "ProducerClosed": "producing.delivery",
+    "PublishError": "producing.delivery",
+    "QueueFull": "producing.delivery",
+    "Reject": "consuming.loop",
     "TraceContext": "context",
     "attach": "context",
     "bind": "context",

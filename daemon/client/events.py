@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import IngestdError
-from ..model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES
+from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES
 
 
 class InvalidEvent(IngestdError, ValueError):

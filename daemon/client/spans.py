@@ -15,13 +15,13 @@ from types import TracebackType
 from typing import Any, Final
 
 from ..errors import IngestdError
-from ..rules import sample_randomness, sample_threshold
+from ..events.rules import sample_randomness, sample_threshold
 from .context import TraceContext, attach, bound, current, restore
-from .delivery import DeliveryFuture, PublishError, QueueFull
 from .events import EventType, Level
 from .ids import new_span_id, new_trace_id
-from .producer import Core
-from .publishing import Labels, Metadata, check_operation, describe_error, duration_ms, with_parent
+from .producing.delivery import DeliveryFuture, PublishError, QueueFull
+from .producing.producer import Core
+from .producing.publishing import Labels, Metadata, check_operation, describe_error, duration_ms, with_parent
 
 NS_PER_S: Final = 1_000_000_000
 # Spans that are begun with `start_trace` and never ended must not grow memory: the oldest go.

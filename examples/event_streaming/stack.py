@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ingestd.cli.mock_cluster import MockClusterProcess
-from ingestd.cli.private_redis import PrivateRedis
-from ingestd.config import Config, TopicsConfig, parse
+from ingestd.cli.demo.mock_cluster import MockClusterProcess
+from ingestd.cli.demo.private_redis import PrivateRedis
+from ingestd.config.schema import Config, TopicsConfig, parse
 
 TOPICS = TopicsConfig()
 PAGER_TOPIC = "team.payments.pager"

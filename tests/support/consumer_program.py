@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from ingestd.client.consumer import Consumer
+from ingestd.client.consuming.consumer import Consumer
 from ingestd.client.events import Event
 from tests.support.paths import ROOT
 

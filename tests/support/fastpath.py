@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
-from ingestd.config import MatchConfig, RuleConfig, TopicsConfig
-from ingestd.model import PartitionBy
-from ingestd.rules import CompiledRule, OutputTopics, compile_rules
+from ingestd.config.schema import MatchConfig, RuleConfig, TopicsConfig
+from ingestd.events.rules import CompiledRule, OutputTopics, compile_rules
+from ingestd.events.vocabulary import PartitionBy
 from tests.support.resp import Command, commands
 
 EVENT_BYTES_MAX = 1_048_576

@@ -12,7 +12,8 @@ from datetime import date
 
 import msgspec
 
-from ingestd.model import (
+from ingestd.events.rules import CompiledRule, sample_randomness
+from ingestd.events.vocabulary import (
     DEAD_LETTER_TOPIC_INDEX,
     INDEX_TTL_MARGIN_S,
     LEVEL_ALIASES,
@@ -26,7 +27,6 @@ from ingestd.model import (
     PartitionBy,
     Verdict,
 )
-from ingestd.rules import CompiledRule, sample_randomness
 
 SEND_HEADERS, SEND_DEAD = 1, 2
 RFC_3339 = re.compile(

@@ -2,7 +2,7 @@
 
 from prometheus_client import ProcessCollector
 
-from ingestd.metrics import METRICS
+from ingestd.telemetry.metrics import METRICS
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "docs" / "monitoring"

@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ingestd.cli.private_redis import find_server
+from ingestd.cli.demo.private_redis import find_server
 from tests.support.ports import free_ports
 from tests.support.wait import wait_until
 
