@@ -42,9 +42,11 @@ from .observers.taps import Taps
 from .pipeline import allocator
 from .pipeline.engine import SAMPLE_INTERVAL_S, Engine, Limits
 from .pipeline.ledger import Ledger
+from .pipeline.route_table import table_arguments
 from .pipeline.sinks.kafka import KafkaSink, destroy_aside
 from .pipeline.sinks.redis import RedisSink
 from .pipeline.source import NETWORK_TIMEOUT_MS, Source
+from .rate_limited_log import RateLimitedLog
 from .telemetry.happenings import (
     CLIENT_ERROR,
     RELOAD_REFUSED,
@@ -53,7 +55,6 @@ from .telemetry.happenings import (
     SHUT_OUT,
     Occurrences,
 )
-from .telemetry.logs import Sparing
 from .telemetry.loop_phases import Phases
 from .telemetry.metrics import Books, Counters
 
@@ -95,7 +96,7 @@ class App:
         self.instance = os.environ.get("INSTANCE", "")
         self.client_id = config.kafka.client_id or "-".join(filter(None, ("ingestd", self.host, self.instance)))
         self.loop = asyncio.get_running_loop()
-        self.sparing = Sparing(log, 10.0, self.loop.time)
+        self.limited_log = RateLimitedLog(log, 10.0, self.loop.time)
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
         # First of all: a port in use is a ConfigError, and nothing that would have to be torn down is there yet.
@@ -112,7 +113,7 @@ class App:
         self.occurrences = Occurrences(self.counters, self.log, self.loop.time)
         cache = IndexCache()
         self.taps = Taps(self.on_taps, self.loop.time)
-        compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics)
+        compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics.outputs())
         self.engine = Engine(
             limits_of(config),
             self.make_table(config, compiled),
@@ -184,13 +185,11 @@ class App:
         self.overview = Overview(rooms, self.probes.lag, self.probes.statuses, self.stopping.is_set, identity)
 
     def make_table(self, config: Config, compiled: tuple[rules.CompiledRule, ...]) -> RouteTable:
-        return RouteTable(
-            compiled, taps=self.taps.rules, dead_taps=self.taps.dead_taps, **rules.table_arguments(config)
-        )
+        return RouteTable(compiled, taps=self.taps.rules, dead_taps=self.taps.dead_taps, **table_arguments(config))
 
     def on_taps(self) -> None:
         """Somebody begins or ends to look on."""
-        compiled, _ = rules.compile_rules(self.config.rules, self.config.kafka.topics, self.topics)
+        compiled, _ = rules.compile_rules(self.config.rules, self.config.kafka.topics.outputs(), self.topics)
         self.engine.swap_table(self.make_table(self.config, compiled))
         self.engine.look = self.look if len(self.taps) else None
 
@@ -216,7 +215,7 @@ class App:
         if notice.kind == "error":
             self.occurrences.note(CLIENT_ERROR, "kafka", notice.name, reason=notice.text)
         elif notice.level <= 4:
-            self.sparing.say(
+            self.limited_log.say(
                 logging.WARNING,
                 "kafka client",
                 (notice.name, notice.text[:40]),
@@ -301,7 +300,7 @@ class App:
 
     def take_over(self, config: Config) -> None:
         """Swap everything that stands between two batches. Called on the loop, so no batch is in the middle of it."""
-        compiled, topics = rules.compile_rules(config.rules, config.kafka.topics, self.topics)
+        compiled, topics = rules.compile_rules(config.rules, config.kafka.topics.outputs(), self.topics)
         table = self.make_table(config, compiled)
         added = topics.names[len(self.topics.names) :]
         if added:

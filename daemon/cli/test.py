@@ -16,11 +16,12 @@ from rich.text import Text
 
 from .._fastpath import Batch, IndexCache, RouteTable, process_batch
 from ..config import checks
-from ..config.schema import Config, RuleConfig, load
+from ..config.schema import Config, load
 from ..errors import ConfigError
 from ..events.old_topics import Converter
-from ..events.rules import compile_rules, table_arguments
+from ..events.rules import RuleConfig, compile_rules
 from ..events.vocabulary import FAULT_MESSAGES, Action, Fault, Verdict
+from ..pipeline.route_table import table_arguments
 from . import config_option
 
 VERDICT_STYLES = {"routed": "green", "dropped": "yellow", "dead": "red"}
@@ -77,7 +78,7 @@ class Tester:
         service = config.observability.event_streaming.service_name
         self.convert = Converter(config.legacy_topics(), service, config.pipeline.event_bytes_max)
         settings = table_arguments(config)
-        compiled, self.topics = compile_rules(config.rules, config.kafka.topics)
+        compiled, self.topics = compile_rules(config.rules, config.kafka.topics.outputs())
         self.table = RouteTable(compiled, **settings)
         # A rule alone, made to drop what it matches, tells whether it matches. `sample` stays as it is: then it tells
         # whether the event is sampled away.

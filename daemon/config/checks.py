@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 from ..errors import ConfigError, Problem
+from ..events.rules import MatchConfig, RuleConfig
 from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
 from .kafka_options import RECORD_MARGIN_BYTES, forbidden_options, held_bytes_max
-from .schema import Config, MatchConfig, RuleConfig, unreadable_files
+from .schema import Config, unreadable_files
 from .topic_pattern import TopicPattern
 
 # (section, key, least, most, why)

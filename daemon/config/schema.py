@@ -15,6 +15,8 @@ import msgspec
 import yaml
 
 from ..errors import ConfigError, Problem
+from ..events.rules import RuleConfig
+from ..events.vocabulary import TYPED_TOPIC_KEYS
 
 SEARCH_PATHS = ("config.yaml", "/etc/ingestd/config.yaml")
 Seconds = int
@@ -35,6 +37,10 @@ class TopicsConfig(Section):
     dead_letter: str = "observability.dead_letter"
     raw_data: str | None = None
     processed_data: str | None = None
+
+    def outputs(self) -> tuple[str, ...]:
+        """The typed topics in EventType's order, then the dead letters'."""
+        return (*(getattr(self, key) for key in TYPED_TOPIC_KEYS), self.dead_letter)
 
 
 class SecurityConfig(Section):
@@ -119,23 +125,6 @@ class EventStreamingConfig(Section):
 
 class ObservabilityConfig(Section):
     event_streaming: EventStreamingConfig = EventStreamingConfig()
-
-
-class MatchConfig(Section):
-    types: tuple[str, ...] = ()
-    levels: tuple[str, ...] = ()
-    services: tuple[str, ...] = ()
-    components: tuple[str, ...] = ()
-    labels: dict[str, tuple[str, ...]] = {}
-    correlation_ids: tuple[str, ...] = ()
-
-
-class RuleConfig(Section):
-    name: str
-    action: Literal["drop", "keep", "route", "copy", "sample", "no_store"]
-    match: MatchConfig = MatchConfig()
-    topics: tuple[str, ...] = ()
-    rate: float | None = None
 
 
 class FloodConfig(Section):
@@ -270,7 +259,7 @@ def _walk(kind: Any, value: Any, path: str, problems: list[Problem]) -> Any:
     if value is _UNKNOWN:
         return None
     arms = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    sections = [arm for arm in arms if isinstance(arm, type) and issubclass(arm, Section)]
+    sections = [arm for arm in arms if isinstance(arm, type) and issubclass(arm, msgspec.Struct)]
     if sections:
         if value is None and NoneType in arms:
             return None
@@ -317,7 +306,7 @@ def _text(value: Any, path: str, problems: list[Problem]) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _walk_section(kind: type[Section], value: Any, path: str, problems: list[Problem]) -> Any:
+def _walk_section(kind: type[msgspec.Struct], value: Any, path: str, problems: list[Problem]) -> Any:
     if not isinstance(value, dict):
         problems.append(Problem(path or "(top)", f"{value!r} is no mapping", "write its keys below it, indented"))
         return None

@@ -1,15 +1,35 @@
-"""The rules, compiled. Config rules and topic names in; masks, sets and small ints for the fast path out. Pure."""
+"""Rules: how config.yaml and the control socket write them, and how they are compiled for the fast path. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
-from ..config.schema import Config, MatchConfig, RuleConfig, TopicsConfig
-from .vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, Action, PartitionBy
+from .vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, Action
 
 RANDOMNESS_BITS: Final = 56
+
+
+class MatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which events are meant: AND between the fields, OR within one; an empty field matches everything."""
+
+    types: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    labels: dict[str, tuple[str, ...]] = {}
+    correlation_ids: tuple[str, ...] = ()
+
+
+class RuleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One rule. `topics`: of route and copy; `rate`, 0 to 1: of sample."""
+
+    name: str
+    action: Literal["drop", "keep", "route", "copy", "sample", "no_store"]
+    match: MatchConfig = MatchConfig()
+    topics: tuple[str, ...] = ()
+    rate: float | None = None
 
 
 class OutputTopics(msgspec.Struct, frozen=True):
@@ -33,11 +53,13 @@ class CompiledRule(msgspec.Struct, frozen=True):
     threshold: int
 
 
-def output_topics(rules: Sequence[RuleConfig], topics: TopicsConfig, known: OutputTopics | None = None) -> OutputTopics:
-    """The table of output topics. One that a rule names and that is a typed topic keeps its typed number. Those of
-    `known` keep theirs at a reload, also when no rule names them any more: sends in flight go by number."""
-    names = [topics.logs, topics.metrics, topics.alerts, topics.traces, topics.health_checks]
-    names.append(topics.dead_letter)
+def output_topics(
+    rules: Sequence[RuleConfig], outputs: Sequence[str], known: OutputTopics | None = None
+) -> OutputTopics:
+    """The table of output topics: `outputs`, which are the typed topics and the dead letters', then those of rules.
+    One that a rule names and that is a typed topic keeps its typed number. Those of `known` keep theirs at a reload,
+    also when no rule names them any more: sends in flight go by number."""
+    names = list(outputs)
     if known is not None:
         assert list(known.names[: len(names)]) == names, "typed topics change with a restart"
         names = list(known.names)
@@ -47,10 +69,10 @@ def output_topics(rules: Sequence[RuleConfig], topics: TopicsConfig, known: Outp
 
 
 def compile_rules(
-    rules: Sequence[RuleConfig], topics: TopicsConfig, known: OutputTopics | None = None
+    rules: Sequence[RuleConfig], outputs: Sequence[str], known: OutputTopics | None = None
 ) -> tuple[tuple[CompiledRule, ...], OutputTopics]:
-    """All rules in their order, and the topics that they number. `config_check` has found the rules to be sound."""
-    table = output_topics(rules, topics, known)
+    """All rules in their order, and the topics that they number. `config.checks` has found the rules to be sound."""
+    table = output_topics(rules, outputs, known)
     return tuple(_compile(rule, table.names) for rule in rules), table
 
 
@@ -62,8 +84,8 @@ def compile_match(match: MatchConfig) -> CompiledRule:
 def _compile(rule: RuleConfig, topic_names: tuple[str, ...]) -> CompiledRule:
     match = rule.match
     return CompiledRule(
-        types_mask=_mask((TYPE_ALIASES.get(name, name) for name in match.types), TYPE_NAMES),
-        levels_mask=_mask((LEVEL_ALIASES.get(name.lower(), name.lower()) for name in match.levels), LEVEL_NAMES),
+        types_mask=mask_of((TYPE_ALIASES.get(name, name) for name in match.types), TYPE_NAMES),
+        levels_mask=mask_of((LEVEL_ALIASES.get(name.lower(), name.lower()) for name in match.levels), LEVEL_NAMES),
         services=_set(match.services),
         components=_set(match.components),
         labels=tuple((key, frozenset(values)) for key, values in match.labels.items()),
@@ -74,7 +96,8 @@ def _compile(rule: RuleConfig, topic_names: tuple[str, ...]) -> CompiledRule:
     )
 
 
-def _mask(names, known: Sequence[str]) -> int:
+def mask_of(names: Iterable[str], known: Sequence[str]) -> int:
+    """A bit for each of the names, by its position in `known`."""
     return sum({1 << known.index(name) for name in names})
 
 
@@ -94,22 +117,3 @@ def sample_randomness(key: str) -> int:
     else:
         bits = int.from_bytes(sha256(key.encode()).digest()[:8], "big")
     return bits & ((1 << RANDOMNESS_BITS) - 1)
-
-
-def table_arguments(config: Config) -> dict[str, int]:
-    """The keyword arguments of `_fastpath.RouteTable` that a config stands for."""
-    storage, streaming = config.storage, config.observability.event_streaming
-    return {
-        "partition_by": PartitionBy[config.kafka.partition_by.upper()],
-        "event_bytes_max": config.pipeline.event_bytes_max,
-        "stored_types_mask": _mask(storage.types, TYPE_NAMES),
-        "index_correlation": "correlation" in storage.indexes and streaming.enable_correlation_tracking,
-        "index_trace": "trace" in storage.indexes and streaming.enable_distributed_tracing,
-        "compact": storage.layout == "compact",
-        "events_ttl_s": storage.events_ttl_s,
-        "logs_ttl_s": storage.logs_ttl_s,
-        "error_logs_ttl_s": storage.error_logs_ttl_s,
-        "traces_ttl_s": storage.traces_ttl_s,
-        "alerts_ttl_s": storage.alerts_ttl_s,
-        "index_members_max": storage.index_members_max,
-    }

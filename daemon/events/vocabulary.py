@@ -28,6 +28,8 @@ class Level(IntEnum):
 
 
 TYPE_NAMES: Final = ("log", "metric", "alert", "trace", "health")
+# The key in kafka.topics of each type's topic, in EventType's order.
+TYPED_TOPIC_KEYS: Final = ("logs", "metrics", "alerts", "traces", "health_checks")
 TYPE_ALIASES: Final = {"error": "log"}
 LEVEL_NAMES: Final = ("debug", "info", "warning", "error", "fatal")
 LEVEL_ALIASES: Final = {"warn": "warning", "critical": "fatal"}

@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from ..config.checks import match_problems
-from ..config.schema import MatchConfig
+from ..events.rules import MatchConfig
 from .taps import RATE_MAX, Tap, Taps, TooManyTaps
 
 # So often a tap says how many events it has seen, also when it shows none: who reads sees that it lives.

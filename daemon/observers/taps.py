@@ -10,9 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from .._fastpath import Batch, Tapped
-from ..config.schema import MatchConfig
 from ..errors import IngestdError
-from ..events.rules import CompiledRule, compile_match
+from ..events.rules import CompiledRule, MatchConfig, compile_match
 from ..events.vocabulary import FAULT_MESSAGES, Fault, Verdict
 
 # record_t.taps has a bit for each; the fast path's TAPS_MAX.

@@ -27,6 +27,7 @@ from .._librdkafka import (
 from ..backoff import delay_s
 from ..config.checks import loop_error
 from ..errors import KafkaFailure
+from ..rate_limited_log import RateLimitedLog
 from ..telemetry.happenings import (
     ABANDONED,
     ASSIGNED,
@@ -39,7 +40,6 @@ from ..telemetry.happenings import (
     Occurrence,
     Occurrences,
 )
-from ..telemetry.logs import Sparing
 from ..telemetry.loop_phases import COMMIT
 from ..telemetry.metrics import Books, Counters
 from .ledger import Key, Ledger
@@ -87,7 +87,7 @@ class Source:
         self._log = log
         self._random = random
         self._loop = asyncio.get_running_loop()
-        self._sparing = Sparing(log, 10.0, self._loop.time)
+        self._limited_log = RateLimitedLog(log, 10.0, self._loop.time)
         self._occurrences = Occurrences(counters, log, self._loop.time)
         # One thread: questions to the cluster follow each other, and a stop waits for one at most.
         self._network = ThreadPoolExecutor(1, thread_name_prefix="kafka-control")
@@ -164,7 +164,7 @@ class Source:
         ]
         if rows:
             for refused in self._consumer.store(rows):
-                self._sparing.say(
+                self._limited_log.say(
                     logging.WARNING,
                     "an offset could not be stored",
                     (refused.topic, refused.partition),
@@ -297,7 +297,7 @@ class Source:
             try:
                 return await self._beginnings.starts(keys)
             except KafkaFailure as error:
-                self._sparing.say(
+                self._limited_log.say(
                     logging.WARNING,
                     "the cluster does not say where to begin",
                     error.name,
@@ -385,7 +385,7 @@ class Source:
         try:
             described = await self._ask(self._consumer.describe_topics, sorted(topics), TOPIC_ID_TIMEOUT_MS)
         except KafkaFailure as error:
-            self._sparing.say(logging.DEBUG, "the cluster does not tell topic ids", error.name, error=error.name)
+            self._limited_log.say(logging.DEBUG, "the cluster does not tell topic ids", error.name, error=error.name)
             return
         for name, topic in described.items():
             owned = [key for key in self._ledger.partitions() if key[0] == name]
@@ -418,7 +418,9 @@ class Source:
             try:
                 begins = await self._beginnings.log_starts(keys)
             except KafkaFailure as failure:
-                self._sparing.say(logging.WARNING, "the cluster does not say where a log begins", error=failure.name)
+                self._limited_log.say(
+                    logging.WARNING, "the cluster does not say where a log begins", error=failure.name
+                )
                 await asyncio.sleep(delay_s(attempt, self._random))
                 attempt += 1
                 continue

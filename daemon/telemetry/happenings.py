@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from .logs import Sparing
+from ..rate_limited_log import RateLimitedLog
 from .metrics import METRICS, Counters
 
 REPEAT_INTERVAL_S: Final = 10.0
@@ -69,7 +69,7 @@ class Occurrences:
     def __init__(self, counters: Counters, log: logging.Logger, now: Callable[[], float]) -> None:
         self._counters = counters
         self._log = log
-        self._sparing = Sparing(log, REPEAT_INTERVAL_S, now)
+        self._limited_log = RateLimitedLog(log, REPEAT_INTERVAL_S, now)
 
     def note(self, what: Occurrence, *labels: str, count: int = 1, **fields: object) -> None:
         """Count it, and say it. Labels in the order of METRICS; `fields` are in the line alone."""
@@ -79,4 +79,4 @@ class Occurrences:
         if what.always:
             self._log.log(what.level, what.message, extra=said)
         else:
-            self._sparing.say(what.level, what.message, labels, **said)
+            self._limited_log.say(what.level, what.message, labels, **said)

@@ -58,29 +58,3 @@ def set_up(level: str, form: str) -> logging.Logger:
     logger.setLevel(level.upper())
     logger.propagate = False
     return logger
-
-
-class Sparing:
-    """Says a repeated line once in `interval_s`, then with the number of those it kept back."""
-
-    KEYS_MAX = 256  # a flood of different lines must not grow memory
-
-    def __init__(self, log: logging.Logger, interval_s: float, now) -> None:
-        self._log = log
-        self._interval_s = interval_s
-        self._now = now
-        self._said: dict[object, tuple[float, int]] = {}
-
-    def say(self, level: int, message: str, key: object = None, **fields: object) -> None:
-        key = (message, key)
-        now_s = self._now()
-        said_s, kept_back = self._said.get(key, (-self._interval_s, 0))
-        if now_s - said_s < self._interval_s:
-            self._said[key] = (said_s, kept_back + 1)
-            return
-        if len(self._said) >= self.KEYS_MAX:
-            self._said.clear()
-        self._said[key] = (now_s, 0)
-        if kept_back:
-            fields["kept_back"] = kept_back
-        self._log.log(level, message, extra=fields)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
-from ingestd.config.schema import MatchConfig, RuleConfig, TopicsConfig
-from ingestd.events.rules import CompiledRule, OutputTopics, compile_rules
+from ingestd.config.schema import TopicsConfig
+from ingestd.events.rules import CompiledRule, MatchConfig, OutputTopics, RuleConfig, compile_rules
 from ingestd.events.vocabulary import PartitionBy
 from tests.support.resp import Command, commands
 
@@ -42,7 +42,7 @@ def rule(action: str, topics: Sequence[str] = (), rate: float | None = None, **m
 
 
 def compiled(rules: Iterable[RuleConfig]) -> tuple[tuple[CompiledRule, ...], OutputTopics]:
-    return compile_rules(tuple(rules), TopicsConfig())
+    return compile_rules(tuple(rules), TopicsConfig().outputs())
 
 
 def table(rules: Sequence[CompiledRule] = (), **settings: Any) -> RouteTable:

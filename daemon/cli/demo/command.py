@@ -62,8 +62,7 @@ class Demo:
     def outputs(self) -> dict[str, str]:
         """Kind -> topic."""
         topics = self.topics
-        typed = (topics.logs, topics.metrics, topics.alerts, topics.traces, topics.health_checks)
-        return dict(zip(TYPE_NAMES, typed, strict=True)) | {"bad": topics.dead_letter}
+        return dict(zip((*TYPE_NAMES, "bad"), topics.outputs(), strict=True))
 
     def write_config(self, folder: Path, bootstrap: str, redis_url: str) -> Path:
         config = {

@@ -10,9 +10,8 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from ..._fastpath import Batch, RouteTable, match_records
-from ...config.schema import MatchConfig, RuleConfig, TopicsConfig
 from ...errors import IngestdError
-from ...events.rules import CompiledRule, compile_rules
+from ...events.rules import CompiledRule, MatchConfig, compile_match
 from ...events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, Fault, PartitionBy
 from .intake import header_pairs
 
@@ -81,7 +80,7 @@ class Matcher:
                 labels={key: tuple(values) for key, values in event_filter.labels.items()},
                 correlation_ids=tuple(event_filter.correlation_ids),
             )
-            compiled, _ = compile_rules([RuleConfig(name="filter", action="keep", match=match)], TopicsConfig())
+            compiled = (compile_match(match),)
         # Nothing is stored or sent: the rest of the table is without meaning.
         self._table = RouteTable(
             compiled,

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from ...backoff import delay_s
 from ...errors import IngestdError
 from ...events.vocabulary import DEAD_LETTER_HEADER_PREFIX
-from ...telemetry.logs import Sparing
+from ...rate_limited_log import RateLimitedLog
 from .start_offsets import Beginnings
 
 LOG: Final = logging.getLogger("ingestd.client")
@@ -165,11 +165,11 @@ class Intake:
         self._buried: set[Place] = set()
         self._records_max = min(FIRST_BATCH, settings.batch_events_max)
         self._random = Random()
-        self._sparing = Sparing(LOG, 10.0, time.monotonic)
+        self._limited_log = RateLimitedLog(LOG, 10.0, time.monotonic)
         self._lock = threading.Lock()
         self.closed = False
         self.joined = False
-        self._graves = Graves(joined(brokers), settings, self._sparing)
+        self._graves = Graves(joined(brokers), settings, self._limited_log)
         subscribed = [topics] if isinstance(topics, str) else list(topics)
         if settings.dead_letter_topic in subscribed:
             raise ValueError(f"{settings.dead_letter_topic} is read, and its dead letters would go round for ever")
@@ -189,7 +189,7 @@ class Intake:
         options |= settings.kafka_options
         if options.get("group.protocol") == "consumer":
             del options["partition.assignment.strategy"]  # the broker assigns, and librdkafka refuses the pair
-        self._beginnings = Beginnings(settings.auto_offset_reset, is_eager(options), LOG, self._sparing)
+        self._beginnings = Beginnings(settings.auto_offset_reset, is_eager(options), LOG, self._limited_log)
         self._consumer = Consumer(options, logger=LOG)
         self._consumer.subscribe(subscribed, on_assign=self._on_assign)
 
@@ -198,7 +198,9 @@ class Intake:
         self.joined = True  # an empty assignment counts
 
     def _on_error(self, error: KafkaError) -> None:
-        self._sparing.say(logging.WARNING, "kafka client error", error.name(), error=error.name(), reason=error.str())
+        self._limited_log.say(
+            logging.WARNING, "kafka client error", error.name(), error=error.name(), reason=error.str()
+        )
 
     @property
     def missed_count(self) -> int:
@@ -231,7 +233,7 @@ class Intake:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             self._beginnings.note(message)
             return False
-        self._sparing.say(
+        self._limited_log.say(
             logging.WARNING,
             "kafka reports an error",
             (error.name(), message.topic()),
@@ -264,7 +266,7 @@ class Intake:
                 except KafkaException as error:
                     # The partition went to another member, who will see the event again.
                     name = error.args[0].name()
-                    self._sparing.say(logging.WARNING, "an offset could not be stored", name, error=name)
+                    self._limited_log.say(logging.WARNING, "an offset could not be stored", name, error=name)
 
     def bury(self, letters: Sequence[Letter], is_stopping: Callable[[], bool]) -> None:
         """Dead letters, acknowledged. Raises DeadLetterFailed or Stopped. Each record of `left` once."""
@@ -301,10 +303,10 @@ class Intake:
 class Graves:
     """The dead-letter topic. The producer is made for the first letter."""
 
-    def __init__(self, brokers: str, settings: Settings, sparing: Sparing) -> None:
+    def __init__(self, brokers: str, settings: Settings, limited_log: RateLimitedLog) -> None:
         self._brokers = brokers
         self._settings = settings
-        self._sparing = sparing
+        self._limited_log = limited_log
         self._producer: Producer | None = None
         self._host = socket.gethostname()
 
@@ -340,7 +342,7 @@ class Graves:
         for index in failed:
             error = errors.get(index)
             why = f"{error.name()}: {error.str()}" if error else "no report in time"
-            self._sparing.say(logging.WARNING, "a dead letter was not acknowledged", why, reason=why)
+            self._limited_log.say(logging.WARNING, "a dead letter was not acknowledged", why, reason=why)
         if failed:
             # What may still be under way would come twice; and a client that failed for good is made anew.
             producer.purge(blocking=False)

@@ -13,7 +13,7 @@ from typing import Final
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 
 from ...backoff import delay_s
-from ...telemetry.logs import Sparing
+from ...rate_limited_log import RateLimitedLog
 
 # One question to the cluster. While it waits nobody looks whether the consumer is to stop, nor can it be closed.
 ASK_TIMEOUT_S: Final = 2.0
@@ -27,12 +27,14 @@ class Beginnings:
     is_eager: the group gives its members whole assignments only.
     """
 
-    def __init__(self, auto_offset_reset: str, is_eager: bool, log: logging.Logger, sparing: Sparing) -> None:
+    def __init__(
+        self, auto_offset_reset: str, is_eager: bool, log: logging.Logger, limited_log: RateLimitedLog
+    ) -> None:
         self.missed_count = 0
         self._from_start = auto_offset_reset == "earliest"
         self._is_eager = is_eager
         self._log = log
-        self._sparing = sparing
+        self._limited_log = limited_log
         self._random = Random()
         # Partitions that stand still, and where: at an offset that the log does not have, or NOWHERE.
         self._astray: dict[Key, int] = {}
@@ -117,7 +119,7 @@ class Beginnings:
             consumer.store_offsets(offsets=rows)  # unlike a commit, librdkafka tries it again
         except KafkaException as error:
             name = error.args[0].name()
-            self._sparing.say(logging.WARNING, "an offset could not be stored", name, error=name)
+            self._limited_log.say(logging.WARNING, "an offset could not be stored", name, error=name)
 
     def _tell(self, start: TopicPartition, position: int) -> None:
         missed_count = max(0, start.offset - position)
@@ -136,7 +138,7 @@ class Beginnings:
 
     def _say(self, error: KafkaException) -> None:
         name = error.args[0].name()
-        self._sparing.say(logging.WARNING, "the cluster does not say where to begin", name, error=name)
+        self._limited_log.say(logging.WARNING, "the cluster does not say where to begin", name, error=name)
 
 
 def _key(row: TopicPartition) -> Key:

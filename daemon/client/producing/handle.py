@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 from ..._librdkafka import EventBatch, KafkaNotice, RecordWriter, Sender, error_name, error_text
 from ...errors import KafkaFailure
-from ...telemetry.logs import Sparing
+from ...rate_limited_log import RateLimitedLog
 from ..events import Event
 from .delivery import DeliveryFailed, Origin, ProducerClosed, PublishError, QueueFull
 
@@ -79,7 +79,7 @@ class Handle:
         self._options = dict(options)
         self._refresh_token = refresh_token
         self._log = log
-        self._sparing = Sparing(log, WARN_INTERVAL_S, time.monotonic)
+        self._limited_log = RateLimitedLog(log, WARN_INTERVAL_S, time.monotonic)
         self._closed = False
         self._reset()
         self._open()
@@ -209,11 +209,11 @@ class Handle:
         """So that a program which looks at no future has a line all the same."""
         self._failed_count += 1
         name = failure.name if isinstance(failure, DeliveryFailed) else type(failure).__name__
-        self._sparing.say(logging.WARNING, "an event was not delivered", name, error=str(failure), topic=self.topic)
+        self._limited_log.say(logging.WARNING, "an event was not delivered", name, error=str(failure), topic=self.topic)
 
     def say(self, level: int, message: str, **fields: object) -> None:
         """A line of the log, the same one once in WARN_INTERVAL_S."""
-        self._sparing.say(level, message, **fields)
+        self._limited_log.say(level, message, **fields)
 
     # Serving delivery reports
 

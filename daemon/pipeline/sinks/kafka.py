@@ -24,8 +24,8 @@ from ..._librdkafka import (
 )
 from ...backoff import delay_s
 from ...events.vocabulary import DEAD_LETTER_TOPIC_INDEX, TYPE_NAMES, Fault
+from ...rate_limited_log import RateLimitedLog
 from ...telemetry.happenings import DEAD_LETTERED, PRODUCE_ERROR, Occurrences
-from ...telemetry.logs import Sparing
 from ...telemetry.loop_phases import PRODUCE
 from ...telemetry.metrics import Counters
 
@@ -77,7 +77,7 @@ class KafkaSink:
         self._log = log
         self._random = random
         self._loop = asyncio.get_running_loop()
-        self._sparing = Sparing(log, 10.0, self._loop.time)
+        self._limited_log = RateLimitedLog(log, 10.0, self._loop.time)
         self._occurrences = Occurrences(counters, log, self._loop.time)
         self._producer = self._start(False)
         self._alone: Producer | None = None  # made when it is first needed
@@ -281,7 +281,7 @@ class KafkaSink:
             elif not refusal.stub:
                 rearm_as_dead_letter(batch, refusal.send_index, Fault.NONE, DEAD_LETTER_TOPIC_INDEX, stub=True)
             else:
-                self._sparing.say(
+                self._limited_log.say(
                     logging.ERROR,
                     "kafka refuses even the stub of a dead letter: it waits",
                     error=error_name(refusal.error),

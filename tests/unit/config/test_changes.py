@@ -64,7 +64,7 @@ def test_topics_keep_their_numbers_over_a_reload() -> None:
         return configured(rules=[{"name": t, "action": "copy", "topics": [t]} for t in topics])
 
     first, second = rules_to("a", "b"), rules_to("c", "a")
-    _, known = compile_rules(first.rules, first.kafka.topics)
-    compiled, topics = compile_rules(second.rules, second.kafka.topics, known)
+    _, known = compile_rules(first.rules, first.kafka.topics.outputs())
+    compiled, topics = compile_rules(second.rules, second.kafka.topics.outputs(), known)
     assert topics.names[6:] == ("a", "b", "c")
     assert [rule.topics for rule in compiled] == [(8,), (6,)]

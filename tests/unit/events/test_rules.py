@@ -22,7 +22,7 @@ def table_rows(heading: str) -> list[list[str]]:
 
 
 def compile_one(*args, **match):
-    (rule_compiled,), topics = compile_rules((rule(*args, **match),), TopicsConfig())
+    (rule_compiled,), topics = compile_rules((rule(*args, **match),), TopicsConfig().outputs())
     return rule_compiled, topics.names
 
 
@@ -57,7 +57,7 @@ def test_every_action_of_the_config_has_its_number(action: Action):
 
 def test_output_topics_are_the_typed_ones_then_dead_letters_then_those_of_rules():
     rules = (rule("copy", ["b", "a"]), rule("drop"), rule("route", ["a", "observability.traces", "c"]))
-    compiled, topics = compile_rules(rules, TopicsConfig())
+    compiled, topics = compile_rules(rules, TopicsConfig().outputs())
     assert topics.names == (*TYPED, "observability.dead_letter", "b", "a", "c")
     assert [found.topics for found in compiled] == [(6, 7), (), (7, EventType.TRACE, 8)]
 
@@ -68,7 +68,7 @@ def test_a_topic_that_a_rule_names_twice_is_one_output_topic():
 
 def test_rules_keep_their_order():
     rules = [rule("copy", [name]) for name in "cab"]
-    compiled, topics = compile_rules(rules, TopicsConfig())
+    compiled, topics = compile_rules(rules, TopicsConfig().outputs())
     assert [topics.names[found.topics[0]] for found in compiled] == ["c", "a", "b"]
 
 

@@ -9,9 +9,9 @@ import pytest
 from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
 from ingestd.config import checks
 from ingestd.config.schema import Config, FloodConfig, HealthConfig
-from ingestd.events.rules import table_arguments
 from ingestd.events.vocabulary import TYPE_NAMES, Verdict
 from ingestd.observers.health import HealthReporter, PartitionLag, Status, lag_status, pipeline_status
+from ingestd.pipeline.route_table import table_arguments
 
 CONFIG = HealthConfig(lag_warning_records=100, lag_warning_s=60)
 FLOOD = FloodConfig(max_ratio=0.5, min_events=1000)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ingestd._fastpath import VOCABULARY, Batch, IndexCache, RouteTable, process_batch
-from ingestd.config.schema import MatchConfig
+from ingestd.events.rules import MatchConfig
 from ingestd.observers.taps import MASKED, TAPS_MAX, Tap, Taps, TooManyTaps
 from tests.support.fastpath import NOW_S, SETTINGS, compiled, event, record, rule
 

@@ -8,9 +8,9 @@ import pytest
 
 from ingestd._fastpath import Batch, IndexCache, RouteTable
 from ingestd.config.schema import Config
-from ingestd.events.rules import table_arguments
 from ingestd.pipeline.engine import HELD_SAMPLES, Engine, Limits
 from ingestd.pipeline.ledger import Ledger
+from ingestd.pipeline.route_table import table_arguments
 from ingestd.telemetry.metrics import Books, Counters
 
 

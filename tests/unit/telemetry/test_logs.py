@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from ingestd.rate_limited_log import RateLimitedLog
 from ingestd.telemetry import logs
-from ingestd.telemetry.logs import Sparing, set_up
+from ingestd.telemetry.logs import set_up
 from tests.support.harness import LogLines
 
 
@@ -116,22 +117,22 @@ def test_setting_up_twice_writes_each_line_once_and_nothing_reaches_the_root(mon
     assert len(lines()) == 1 and root.records == []
 
 
-# Sparing
+# RateLimitedLog
 
 
 class Clock:
-    """A sparing log with a clock that the test turns."""
+    """A limited_log log with a clock that the test turns."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
         self.lines = LogLines()
-        log = logging.getLogger("test.sparing")
+        log = logging.getLogger("test.limited_log")
         log.handlers[:], log.propagate = [self.lines], False
         log.setLevel(logging.DEBUG)
-        self.sparing = Sparing(log, 10.0, lambda: self.now_s)
+        self.limited_log = RateLimitedLog(log, 10.0, lambda: self.now_s)
 
     def say(self, message: str = "down", key: object = None, **fields: object) -> None:
-        self.sparing.say(logging.WARNING, message, key, **fields)
+        self.limited_log.say(logging.WARNING, message, key, **fields)
 
     def told(self) -> list[tuple[str, int]]:
         """(message, how many were kept back before it)."""
@@ -176,10 +177,10 @@ def test_the_fields_are_those_of_the_line_that_is_said() -> None:
 
 def test_a_flood_of_different_lines_does_not_grow_memory() -> None:
     clock = Clock()
-    for number in range(10 * Sparing.KEYS_MAX):
+    for number in range(10 * RateLimitedLog.KEYS_MAX):
         clock.say("down", number)
-        assert len(clock.sparing._said) <= Sparing.KEYS_MAX
-    assert len(clock.told()) == 10 * Sparing.KEYS_MAX
+        assert len(clock.limited_log._said) <= RateLimitedLog.KEYS_MAX
+    assert len(clock.told()) == 10 * RateLimitedLog.KEYS_MAX
 
 
 def test_every_level_of_the_config_has_a_number_for_journald() -> None:

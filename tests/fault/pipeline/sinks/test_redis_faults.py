@@ -16,7 +16,7 @@ import uvloop
 
 from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
 from ingestd.config.schema import Config, RedisConfig
-from ingestd.events.rules import table_arguments
+from ingestd.pipeline.route_table import table_arguments
 from ingestd.pipeline.sinks.redis import RedisSink
 from ingestd.pipeline.sinks.redis_server import find_endpoint, read_facts
 from ingestd.telemetry.metrics import Counters
