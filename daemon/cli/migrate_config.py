@@ -11,8 +11,9 @@ import click
 import yaml
 
 from .. import config_check
-from ..config import StrictLoader, TopicsConfig, keys, parse
+from ..config import TopicsConfig, keys, parse
 from ..errors import ConfigError, IngestdError, Problem
+from ..yaml_text import StrictLoader
 
 # Old key path -> new one, where the name has changed. Those that are spelt as they were need no line.
 RENAMED: Final = {

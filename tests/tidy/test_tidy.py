@@ -30,6 +30,7 @@ LEVELS = {
     "threads": 0,
     "_abi": 0,
     "config": 1,
+    "yaml_text": 1,
     "occurrences": 2,
     "http": 1,
     "kafka_options": 2,
@@ -61,8 +62,8 @@ LEVELS = {
     "__main__": 10,
     "client": 4,
 }
-# Types only: what the .pyi of a lower room names.
-PEERS = {("_fastpath", "rules")}
+# Types only: what the .pyi of a lower room names. And the YAML reader, which only who reads a file loads.
+PEERS = {("_fastpath", "rules"), ("config", "yaml_text")}
 
 
 def module_of(path: Path) -> str:
