@@ -11,7 +11,8 @@ import click
 import yaml
 
 from ..config import checks
-from ..config.schema import StrictLoader, TopicsConfig, keys, parse
+from ..config.schema import TopicsConfig, keys, parse
+from ..config.yaml_file import StrictLoader
 from ..errors import ConfigError, IngestdError, Problem
 
 # Old key path -> new one, where the name has changed. Those that are spelt as they were need no line.

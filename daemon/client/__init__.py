@@ -1,7 +1,8 @@
 """For other people's programs: publish, read and look up observability events.
 
-The names below are loaded when they are first used, so that importing this costs nothing, and so that a program which
-publishes needs neither Redis nor the daemon's compiled rooms.
+The names below are loaded when they are first used, so that importing this costs nothing. Publishing and consuming need
+what `pip install ingestd` brings, confluent-kafka and msgspec; looking up needs `ingestd[lookup]`, and a service that
+reads its config from a file `ingestd[config]`.
 """
 
 from importlib import import_module

@@ -6,13 +6,12 @@ The names are those of config.yaml; each room gets its own section.
 import difflib
 import os
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-import yaml
 
 from ..errors import ConfigError, Problem
 from ..events.rules import RuleConfig
@@ -193,38 +192,16 @@ class Config(Section):
         return {topic: key for key, topic in named.items() if topic is not None}
 
 
-class StrictLoader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error, and a date stays text."""
-
-
-def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    line = node.start_mark.line + 1
-    for key in keys:
-        if not isinstance(key, Hashable):
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} below line {line} is no single word")
-        if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice below line {line}")
-    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
-
-
-StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: node.value)
-
-
 class Substituted(str):
     """A scalar with variables in it. The key that it is for says whether it is a text, a number or a boolean."""
 
     def as_scalar(self) -> Any:
         """What YAML would make of it without quotes; never a list or a mapping."""
-        loader = StrictLoader("")
-        tag = loader.resolve(yaml.ScalarNode, str(self), (True, False))
-        if tag not in _PLAIN_TAGS:
-            return str(self)
-        return loader.construct_object(yaml.ScalarNode(tag, str(self)))
+        from .yaml_file import as_scalar
+
+        return as_scalar(str(self))
 
 
-_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
 # Stands for a value that could not be known: its problem is reported already.
 _UNKNOWN = object()
 _VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
@@ -329,13 +306,11 @@ def _walk_section(kind: type[msgspec.Struct], value: Any, path: str, problems: l
 
 def parse(text: str, source: str = "(text)") -> Config:
     """A config from YAML. Raises ConfigError with every problem of form; `config_check.check` finds those of sense."""
+    # Only who reads a file needs PyYAML: the client library has configs without one.
+    from .yaml_file import read_yaml
+
     problems: list[Problem] = []
-    try:
-        raw = yaml.load(text, StrictLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError([Problem("(file)", f"is not YAML: {error}")], source) from error
-    except RecursionError as error:
-        raise ConfigError([Problem("(file)", "is nested too deeply to be read")], source) from error
+    raw = read_yaml(text, source)
     config = _walk(Config, _substitute(raw, "", problems), "", problems)
     if problems:
         raise ConfigError(problems, source)

@@ -15,17 +15,21 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, Self, Unpack
 
-import redis
-import redis.asyncio
-import redis.asyncio.sentinel
-import redis.sentinel
-from redis.asyncio.connection import parse_url
-
 from ...config.schema import RedisConfig, read_secret, secret_path
+from ...errors import missing_extra
 from ..events import Event
 from . import plans as look_up
 from .plans import Filters, Follower, Page, Pages, Plan, Selection, T
 from .trace_tree import TraceTree, build_tree
+
+try:
+    import redis
+    import redis.asyncio
+    import redis.asyncio.sentinel
+    import redis.sentinel
+    from redis.asyncio.connection import parse_url
+except ModuleNotFoundError as error:
+    raise missing_extra(error, "looking up events") from error
 
 _LOG: Final = logging.getLogger("ingestd.client.lookup.store")
 DIAL_TIMEOUT_S: Final = 5.0
