@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 import random
-import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
+from ingestd.cli.private_redis import find_server
+from ingestd.errors import IngestdError
 from tests.support import kafka_node, systemd_lab
 from tests.support.kafka_node import KafkaNode
 from tests.support.redis_node import RedisNode
@@ -25,17 +27,29 @@ settings.register_profile("ingestd", deadline=None, suppress_health_check=[Healt
 settings.load_profile("ingestd")
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     flavour = "debug" if os.environ.get("INGESTD_DEBUG") == "1" else "release"
-    return f"ingestd: {flavour} build; seed {SEED} (INGESTD_TEST_SEED={SEED} repeats it)"
+    seed = f"seed {SEED} (INGESTD_TEST_SEED={SEED} repeats it)"
+    return [f"ingestd: {flavour} build; {seed}", f"Redis server: {redis_server()}"]
+
+
+def redis_server() -> str:
+    """The one that tests start, by its own words."""
+    try:
+        words = [find_server(), "--version"]
+    except IngestdError as error:
+        return str(error)
+    return subprocess.run(words, capture_output=True, text=True).stdout.split(" sha=")[0].strip()
 
 
 def lane_missing(lane: str) -> str | None:
     """Why this machine cannot run a lane, or None."""
     if lane == "real":
         found = kafka_node.missing()
-        if found is None and shutil.which("redis-server") is None:
-            found = "redis-server is not there: apt-get install redis-server"
+        try:
+            find_server()
+        except IngestdError as error:
+            found = found or str(error)
         return found
     if lane == "systemd":
         return systemd_lab.missing() or lane_missing("real")
