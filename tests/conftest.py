@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import random
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,25 @@ from tests.support.redis_node import RedisNode
 
 SEED = int(os.environ.get("INGESTD_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
 os.environ["INGESTD_TEST_SEED"] = str(SEED)  # workers of pytest-xdist make the same tests of it
+OUTLIVES_HANGUP = "INGESTD_TEST_OUTLIVES_HANGUP"  # set here, for the workers
 REQUIRE_ALL = os.environ.get("INGESTD_REQUIRE_ALL") == "1"
+
+
+
+def hear_signals() -> None:
+    """`&` starts a program with SIGINT ignored, nohup with SIGHUP, and what the tests start would inherit that.
+
+    A handler is not inherited: programs that tests start hear both. This process hears SIGINT, and outlives a SIGHUP
+    where it was told to, as do the workers of pytest-xdist.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN or os.environ.get(OUTLIVES_HANGUP):
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+        os.environ[OUTLIVES_HANGUP] = "1"
+
+
+hear_signals()
 
 # A busy machine makes an example slow without anything being wrong: no deadline, and the same examples everywhere.
 settings.register_profile("ingestd", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

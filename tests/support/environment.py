@@ -88,18 +88,24 @@ def locked(folder: Path, python: str) -> None:
     install(folder, "compiling the two extension modules", *flags, "--editable", ROOT)
 
 
+def requirements() -> list[str]:
+    """What the package and its extras ask for, without the extras that name others of the package."""
+    tables = project()["project"]
+    rows = [*tables["dependencies"], *(row for rows in tables["optional-dependencies"].values() for row in rows)]
+    return sorted({row for row in rows if not row.startswith("ingestd[")})
+
+
 def unlocked(folder: Path, python: str, resolution: list[str]) -> None:
-    """Everything without the lock: build requirements first, then a source archive with all extras."""
+    """Everything without the lock: requirements first, those of the build too, then the package as a source archive."""
     shutil.rmtree(folder, ignore_errors=True)
     make_venv(folder, python)
-    install(folder, "installing the build requirements", *resolution, *project()["build-system"]["requires"])
+    build = project()["build-system"]["requires"]
+    install(folder, "installing what pyproject.toml names", *resolution, *build, *requirements())
     with tempfile.TemporaryDirectory() as name:
         code = f"from setuptools import build_meta; build_meta.build_sdist({name!r})"
         step("making a source archive", ROOT / ".venv" / "bin" / "python", "-c", code)
         (archive,) = Path(name).glob("*.tar.gz")
-        extras = ",".join(project()["project"]["optional-dependencies"])
-        package = f"ingestd[{extras}] @ {archive.as_uri()}"
-        install(folder, "compiling and installing with all extras", *resolution, "--no-build-isolation", package)
+        install(folder, "compiling and installing it", "--no-deps", "--no-build-isolation", archive)
 
 
 def newest(folder: Path, python: str) -> None:
