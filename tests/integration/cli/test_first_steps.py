@@ -14,7 +14,7 @@ from tests.support.kafka_node import KafkaNode
 from tests.support.redis_node import RedisNode
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.valkey, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def ingestd(*words: str) -> tuple[int, str]:

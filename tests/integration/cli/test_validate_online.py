@@ -83,7 +83,8 @@ def test_a_cluster_with_every_topic_and_a_good_redis_have_no_problem(
     assert set(asked.warnings) == {"pipeline.event_bytes_max"}
     assert "kafka brokers: 1 of 1 named ones answer, the cluster has 1" in asked.checked
     assert "kafka topics: 6 of 6 outputs are there" in asked.checked
-    assert any(line.startswith("redis: Redis ") and line.endswith(f":{redis_node.port}") for line in asked.checked)
+    (server,) = [line for line in asked.checked if line.startswith(("redis: Redis ", "redis: Valkey "))]
+    assert server.endswith(f":{redis_node.port}")
 
 
 def test_every_topic_that_is_missing_is_told_at_its_key(

@@ -13,7 +13,7 @@ from tests.support.redis_node import RedisNode
 from tests.support.verify import read_topics, redis_problems
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.real, pytest.mark.valkey, pytest.mark.slow, pytest.mark.timeout(1500)]
 EVENTS = int(os.environ.get("INGESTD_TEST_EVENTS", "100000"))
 
 

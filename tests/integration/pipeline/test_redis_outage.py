@@ -12,7 +12,7 @@ from tests.support.redis_node import RedisNode
 from tests.support.verify import read_topics, redis_problems
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.valkey, pytest.mark.slow, pytest.mark.timeout(600)]
 OUTAGE_S = float(os.environ.get("INGESTD_TEST_OUTAGE_S", "10"))
 RATE = 10_000
 # Python's own growth and one fetch reply; the limit itself is pipeline.memory_limit_mib.
