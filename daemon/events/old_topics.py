@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from .._fastpath import Batch
+from .._fastpath import UNREADABLE, Batch, json_fault
 from .vocabulary import Fault
 
 # The keys of kafka.topics that name old topics.
@@ -83,14 +83,8 @@ def convert(payload: bytes, kind: str, ident: str, record_ms: int, service: str)
     """The event that a message stands for, as JSON. Raises NoEvent."""
     try:
         message = _DECODERS[kind](payload)
-    except UnicodeDecodeError:
-        raise NoEvent(Fault.INVALID_UTF8) from None
-    except RecursionError:
-        raise NoEvent(Fault.TOO_DEEP) from None
-    except msgspec.ValidationError:
-        raise NoEvent(Fault.WRONG_SHAPE) from None
-    except msgspec.DecodeError:
-        raise NoEvent(Fault.NOT_JSON) from None
+    except UNREADABLE:
+        raise NoEvent(Fault(json_fault(payload)) or Fault.WRONG_SHAPE) from None
     if not message.symbol:
         raise NoEvent(Fault.WRONG_SHAPE)
     labels = {"symbol": message.symbol}

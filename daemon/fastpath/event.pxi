@@ -105,23 +105,20 @@ cdef text_t read_text(PyObject *value) noexcept:
     return text
 
 
-cdef int decode_fault() except? 0:
-    """The class of the exception that decoding left behind, and clears it. Anything unknown goes on up."""
+# What msgspec raises for bytes that it cannot read. Which of them is not asked: its classes and words change from one
+# release to the next, and the bytes are there to be looked at.
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+cdef int clear_unreadable() except -1:
+    """Clears what decoding raised for its bytes' sake; anything else goes on up. TOO_DEEP: the interpreter's stack had
+    no room for it, which only its own error tells."""
     cdef PyObject *error = PyErr_Occurred()
-    cdef int fault
-    # ValidationError is a DecodeError, UnicodeDecodeError a ValueError: the order matters.
-    if PyErr_GivenExceptionMatches(error, <PyObject *>msgspec.ValidationError):
-        fault = WRONG_FIELD_TYPE
-    elif PyErr_GivenExceptionMatches(error, <PyObject *>msgspec.DecodeError):
-        fault = NOT_JSON
-    elif PyErr_GivenExceptionMatches(error, <PyObject *>RecursionError):
-        fault = TOO_DEEP
-    elif PyErr_GivenExceptionMatches(error, <PyObject *>UnicodeDecodeError):
-        fault = INVALID_UTF8
-    else:
-        return FAULT_NONE
+    cdef bint is_deep = PyErr_GivenExceptionMatches(error, <PyObject *>RecursionError)
+    if not PyErr_GivenExceptionMatches(error, <PyObject *>UNREADABLE):
+        return -1
     PyErr_Clear()
-    return fault
+    return TOO_DEEP if is_deep else FAULT_NONE
 
 
 cdef bint is_too_deep(const char *at, const char *end) noexcept nogil:
@@ -146,6 +143,29 @@ cdef bint is_too_deep(const char *at, const char *end) noexcept nogil:
             depth -= 1
         at += 1
     return False
+
+
+cdef object READ_RAW = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+cdef int syntax_fault(object view) except -1:
+    """Whether text that is UTF-8 and not too deep is JSON at all, whatever its shape: NOT_JSON if it is not."""
+    cdef PyObject *raw = PyObject_CallOneArg(<PyObject *>READ_RAW, <PyObject *>view)
+    if raw == NULL:
+        return clear_unreadable() or NOT_JSON
+    Py_XDECREF(raw)
+    return FAULT_NONE
+
+
+def json_fault(bytes payload not None):
+    """What is wrong with bytes that could not be decoded, by the bytes alone; FAULT_NONE: JSON of some other shape."""
+    cdef const char *start = payload
+    cdef const char *end = start + len(payload)
+    if not is_utf8(<const uint8_t *>start, <const uint8_t *>end):
+        return INVALID_UTF8
+    if is_too_deep(start, end):
+        return TOO_DEEP
+    return syntax_fault(payload)
 
 
 RAW_FIELDS = [(name, str | None, None) for name in STRING_FIELDS]
@@ -186,12 +206,13 @@ cdef int decode_event(RouteTable table, event_t *event) except? 0:
     view.data, view.size = <char *>event.value.data, event.value.size
     decoded = PyObject_CallOneArg(table.decode, <PyObject *>view)
     if decoded == NULL:
-        fault = decode_fault()
-        if fault != WRONG_FIELD_TYPE:
+        clear_unreadable()
+        fault = syntax_fault(view)
+        if fault != FAULT_NONE:
             return fault
         decoded = PyObject_CallOneArg(table.decode_unjudged, <PyObject *>view)
         if decoded == NULL:
-            return decode_fault()
+            return clear_unreadable() or WRONG_FIELD_TYPE
     event.decoded = decoded
     clear_found(&event.found)
     for i in range(TEXT_COUNT):

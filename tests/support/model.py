@@ -167,17 +167,28 @@ def read(payload: bytes | None, event_bytes_max: int) -> Event:
         raise Bad(Fault.TOMBSTONE)
     if len(payload) > event_bytes_max:
         raise Bad(Fault.TOO_LARGE)
+    fault = json_fault(payload)
+    if fault:
+        raise Bad(fault)
+    try:
+        return msgspec.json.decode(payload, type=Event)
+    except msgspec.DecodeError:
+        raise Bad(Fault.WRONG_FIELD_TYPE) from None
+
+
+def json_fault(payload: bytes) -> Fault:
+    """What is wrong with the bytes before any field is looked at."""
     try:
         payload.decode("utf-8")
-        if too_deep(payload):
-            raise Bad(Fault.TOO_DEEP)
-        return msgspec.json.decode(payload, type=Event)
     except UnicodeDecodeError:
-        raise Bad(Fault.INVALID_UTF8) from None
-    except msgspec.ValidationError:
-        raise Bad(Fault.WRONG_FIELD_TYPE) from None
+        return Fault.INVALID_UTF8
+    if too_deep(payload):
+        return Fault.TOO_DEEP
+    try:
+        msgspec.json.decode(payload, type=msgspec.Raw)
     except msgspec.DecodeError:
-        raise Bad(Fault.NOT_JSON) from None
+        return Fault.NOT_JSON
+    return Fault.NONE
 
 
 def too_deep(payload: bytes) -> bool:

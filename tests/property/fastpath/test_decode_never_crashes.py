@@ -146,7 +146,7 @@ def test_mutations_reach_every_fault_that_bytes_can_have(seed: int):
 
 def test_an_event_cut_at_any_byte_is_a_dead_letter():
     for size in range(len(shapes.FROM_GO)):
-        assert check(shapes.FROM_GO[:size], TABLES[1]) in (Fault.NOT_JSON, Fault.WRONG_FIELD_TYPE)
+        assert check(shapes.FROM_GO[:size], TABLES[1]) is Fault.NOT_JSON
 
 
 def test_an_event_with_any_byte_replaced_by_a_bad_one_is_a_dead_letter():

@@ -274,7 +274,7 @@ def test_a_batch_takes_no_more_records_than_it_has_room_for():
 
 
 def test_faults_are_counted_by_class():
-    batch = run_records([record(b""), record(None), record(event()), record(b"[")], table())
+    batch = run_records([record(b"["), record(None), record(event()), record(b"[]")], table())
     assert batch.fault_counts() == {Fault.NOT_JSON: 1, Fault.TOMBSTONE: 1, Fault.WRONG_FIELD_TYPE: 1}
 
 
