@@ -60,7 +60,10 @@ class PrivateRedis:
             str(folder),
         ]
         with open(folder / "redis.log", "wb") as log:
-            self._process = subprocess.Popen([find_server(), *words], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            # In a session of its own: Ctrl-C must not take it from a daemon that is still to drain.
+            self._process = subprocess.Popen(
+                [find_server(), *words], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while not self.socket.exists():
             if self._process.poll() is not None or time.monotonic() > deadline_s:

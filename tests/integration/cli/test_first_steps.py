@@ -1,4 +1,4 @@
-"""README's three steps on one's own Kafka and Redis: validate, topics create, run. And every shape of input."""
+"""The steps of docs/first-steps.md: validate, topics create, run. And every shape of input."""
 
 import json
 import subprocess
