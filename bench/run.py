@@ -22,7 +22,8 @@ from rich.table import Table
 
 from bench import events, native
 from ingestd.config import kafka_options
-from ingestd.config.schema import Config, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from tests.support.daemon_process import TYPED, DaemonProcess
 from tests.support.kafka_node import KafkaNode
 from tests.support.redis_node import RedisNode

@@ -23,7 +23,7 @@ from ._fastpath import Batch, IndexCache, RouteTable
 from ._librdkafka import Consumer, Handle, KafkaNotice, Producer
 from .config import changes as reload
 from .config import checks, kafka_options
-from .config.schema import Config, control_path
+from .config.schema import Config
 from .errors import ConfigError, KafkaFailure, Problem
 from .events import rules
 from .events.old_topics import Converter
@@ -101,7 +101,7 @@ class App:
         self.failure: BaseException | None = None
         # First of all: a port in use is a ConfigError, and nothing that would have to be torn down is there yet.
         self.http = HttpServer(config.http.listen, "http.listen", log) if config.http.listen else None
-        path = control_path(config)
+        path = config.control.socket_path()
         # A tap goes on until who looks on has seen enough.
         self.control = HttpServer(path, "control.socket", log, answer_timeout_s=None) if path else None
         self.build()
@@ -445,7 +445,7 @@ def limits_of(config: Config) -> Limits:
 
 def make_converter(config: Config) -> Converter | None:
     """For old topics, when some are read."""
-    topics, service_name = config.legacy_topics(), config.observability.event_streaming.service_name
+    topics, service_name = config.old_topics(), config.observability.event_streaming.service_name
     return Converter(topics, service_name, config.pipeline.event_bytes_max) if topics else None
 
 

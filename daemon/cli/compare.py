@@ -22,7 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..config import checks
 from ..config.kafka_options import client_options
-from ..config.schema import Config, load
+from ..config.loading import load
+from ..config.schema import Config
 from ..errors import IngestdError
 from ..events.vocabulary import DEAD_LETTER_HEADER_PREFIX
 from . import config_option
@@ -321,7 +322,7 @@ class Span(click.ParamType):
 
 def chosen_pairs(config: Config, named: tuple[str, ...]) -> list[tuple[Comparison, str | None]]:
     """Each pair, with the kafka.topics key of one whose old side the daemon turns into events."""
-    old_topics = config.legacy_topics()
+    old_topics = config.old_topics()
     if not named:
         named = tuple(f"{topic}={getattr(config.kafka.topics, TYPED[key])}" for topic, key in old_topics.items())
     if not named:

@@ -11,7 +11,8 @@ import click
 import yaml
 
 from ..config import checks
-from ..config.schema import TopicsConfig, keys, parse
+from ..config.loading import parse
+from ..config.schema import TopicsConfig, keys
 from ..config.yaml_file import StrictLoader
 from ..errors import ConfigError, IngestdError, Problem
 

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from ..config import checks
 from ..config.kafka_options import client_options, message_bytes_max
-from ..config.schema import Config, KafkaConfig, load
+from ..config.loading import load
+from ..config.schema import Config, KafkaConfig
 from ..errors import IngestdError
 from . import config_option
 

@@ -16,7 +16,9 @@ from rich.text import Text
 
 from ..config import checks
 from ..config.kafka_options import message_bytes_max
-from ..config.schema import Config, KafkaConfig, RedisConfig, find, load, secret_path, unreadable_files
+from ..config.loading import find, load
+from ..config.schema import Config, KafkaConfig, RedisConfig
+from ..config.secrets import secret_path, unreadable_files
 from ..config.topic_pattern import TopicPattern
 from ..errors import ConfigError, Problem
 from ..pipeline.sinks.redis_server import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
@@ -183,8 +185,8 @@ def check_inputs(config: Config, metadata: ClusterMetadata, findings: Findings) 
     inputs = config.input_topics()
     for topic in inputs:
         path = "kafka.topics.observability_events" if config.kafka.input_topics is None else "kafka.input_topics"
-        if topic in config.legacy_topics():
-            path = f"kafka.topics.{config.legacy_topics()[topic]}"
+        if topic in config.old_topics():
+            path = f"kafka.topics.{config.old_topics()[topic]}"
         if topic in config.kafka.index_only_topics:
             path = "kafka.index_only_topics"
         if topic.startswith("^"):

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ..config.kafka_options import client_options
-from ..config.schema import Config, load
+from ..config.loading import load
+from ..config.schema import Config
 from .context import AnyHeaders, HeaderNames, HeadersT, TraceContext
 from .context import extract as extract_ids
 from .context import inject as inject_ids

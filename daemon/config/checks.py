@@ -8,7 +8,8 @@ from ..errors import ConfigError, Problem
 from ..events.rules import MatchConfig, RuleConfig
 from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
 from .kafka_options import RECORD_MARGIN_BYTES, forbidden_options, held_bytes_max
-from .schema import Config, unreadable_files
+from .schema import Config
+from .secrets import unreadable_files
 from .topic_pattern import TopicPattern
 
 # (section, key, least, most, why)
@@ -150,16 +151,16 @@ def loop_error(looped: dict[str, str]) -> ConfigError:
 
 def _input_path(config: Config, topic: str) -> str:
     """The key path that makes a topic an input."""
-    key = config.legacy_topics().get(topic)
+    key = config.old_topics().get(topic)
     return "kafka.input_topics" if key is None else f"kafka.topics.{key}"
 
 
-def _legacy_topics(config: Config) -> Iterator[Problem]:
+def _old_topics(config: Config) -> Iterator[Problem]:
     """An old topic is one of its own: its messages are no events."""
     topics = config.kafka.topics
     named = config.kafka.input_topics
     events = (topics.observability_events,) if named is None else named
-    for topic, key in config.legacy_topics().items():
+    for topic, key in config.old_topics().items():
         path = f"kafka.topics.{key}"
         if topic.startswith("^"):
             yield Problem(path, f"{topic!r} is a regular expression", "name one topic")
@@ -177,7 +178,7 @@ def _topics(config: Config) -> Iterator[Problem]:
         if names.count(name) > 1 and written[name] != f"kafka.topics.{key}":
             yield Problem(f"kafka.topics.{key}", f"{name!r} is {written[name]} as well", "give each type its own topic")
     index_only = set(config.kafka.index_only_topics)
-    yield from _legacy_topics(config)
+    yield from _old_topics(config)
     for topic in config.input_topics():
         path = _input_path(config, topic)
         if topic.startswith("^"):

@@ -6,7 +6,8 @@ Every value that is not librdkafka's default says why. What would break "nothing
 from typing import Final
 
 from ..errors import Problem
-from .schema import Config, KafkaConfig, read_secret, secret_path
+from .schema import Config, KafkaConfig
+from .secrets import read_secret, secret_path
 
 MIB: Final = 1 << 20
 # The record around a value: key, headers, and the dead letter's own headers.

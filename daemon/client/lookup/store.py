@@ -15,7 +15,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, Self, Unpack
 
-from ...config.schema import RedisConfig, read_secret, secret_path
+from ...config.schema import RedisConfig
+from ...config.secrets import read_secret, secret_path
 from ...errors import missing_extra
 from ..events import Event
 from . import plans as look_up

@@ -12,7 +12,8 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from ...config.schema import RedisConfig, read_secret, secret_path
+from ...config.schema import RedisConfig
+from ...config.secrets import read_secret, secret_path
 
 DIAL_TIMEOUT_S = 5.0
 # Whoever asks tries again himself. redis-py's ten tries keep a fail-over waiting a minute for a host that is gone.

@@ -6,7 +6,8 @@ import pytest
 
 from ingestd.config import changes
 from ingestd.config import schema as config
-from ingestd.config.schema import Config, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from ingestd.events.rules import compile_rules
 
 

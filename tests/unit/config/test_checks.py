@@ -3,7 +3,8 @@
 import pytest
 
 from ingestd.config.checks import RANGES, RULE_TOPICS_MAX, check, ensure, never_inputs
-from ingestd.config.schema import Config, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from ingestd.errors import ConfigError, Problem
 
 

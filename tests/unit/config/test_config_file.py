@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from ingestd.config.checks import check
-from ingestd.config.schema import Config, keys, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config, keys
 from tests.support.paths import ROOT
 
 FILE = ROOT / "config.yaml"

@@ -20,7 +20,8 @@ from ingestd.config.kafka_options import (
     producer_options,
     single_record_options,
 )
-from ingestd.config.schema import Config, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 
 # No broker listens there, and none is needed: librdkafka checks its options before it dials.
 NOWHERE = "127.0.0.1:1"

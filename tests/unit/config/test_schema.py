@@ -5,7 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ingestd.config.schema import Config, find, keys, load, parse, read_secret, secret_path
+from ingestd.config.loading import find, load, parse
+from ingestd.config.schema import Config, keys
+from ingestd.config.secrets import read_secret, secret_path
 from ingestd.errors import ConfigError, Problem
 
 
@@ -25,7 +27,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.delenv("INGESTD_CONFIG", raising=False)
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ingestd.config.schema.SEARCH_PATHS", ("config.yaml", str(tmp_path / "etc.yaml")))
+    monkeypatch.setattr("ingestd.config.loading.SEARCH_PATHS", ("config.yaml", str(tmp_path / "etc.yaml")))
     return tmp_path
 
 
