@@ -10,6 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from ..errors import Problem
+from .keys import join
 from .variables import UNKNOWN, Substituted
 
 
@@ -69,11 +70,11 @@ def _section(kind: type[msgspec.Struct], value: Any, path: str, problems: list[P
     if not isinstance(value, dict):
         problems.append(Problem(path or "(top)", f"{value!r} is no mapping", "write its keys below it, indented"))
         return None
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind)  # the types alone, without what else stands on a field
     found: dict[str, Any] = {}
     before = len(problems)
     for key, item in value.items():
-        here = f"{path}.{key}" if path else str(key)
+        here = join(path, str(key))
         if key not in hints:
             near = difflib.get_close_matches(str(key), hints, 1)
             mend = f"did you mean {near[0]}?" if near else f"known here: {', '.join(hints)}"
@@ -82,7 +83,7 @@ def _section(kind: type[msgspec.Struct], value: Any, path: str, problems: list[P
         found[key] = convert(hints[key], item, here, problems)
     for field in msgspec.structs.fields(kind):
         if field.required and field.name not in found:
-            problems.append(Problem(f"{path}.{field.name}" if path else field.name, "is missing"))
+            problems.append(Problem(join(path, field.name), "is missing"))
     return kind(**found) if len(problems) == before else None
 
 

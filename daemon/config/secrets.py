@@ -4,10 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from ..errors import Problem
-from .schema import Section
+from .keys import Section, values
 
 
 def secret_path(name: str) -> Path:
@@ -20,20 +18,17 @@ def read_secret(name: str) -> str:
     return secret_path(name).read_text(encoding="utf-8").rstrip("\r\n")
 
 
-def unreadable_files(section: Section, path: str = "") -> Iterator[Problem]:
+def unreadable_files(section: Section) -> Iterator[Problem]:
     """Every `*_file` that is named and can't be read, before anything is built on it."""
-    for field in msgspec.structs.fields(section):
-        value = getattr(section, field.name)
-        here = f"{path}.{field.name}" if path else field.name
-        if isinstance(value, Section):
-            yield from unreadable_files(value, here)
-        elif field.name.endswith("_file") and value is not None:
-            try:
-                secret_path(value).open("rb").close()
-                if field.name.endswith("password_file") and not read_secret(value):
-                    yield Problem(here, f"{secret_path(value)} is empty", "write the password into it")
-            except OSError as error:
-                mend = "relative names are looked for in $CREDENTIALS_DIRECTORY"
-                yield Problem(here, f"{secret_path(value)} can't be read: {error.strerror}", mend)
-            except UnicodeDecodeError:
-                yield Problem(here, f"{secret_path(value)} is no UTF-8 text", "a password is written as text")
+    for path, field, value in values(section):
+        if not field.name.endswith("_file") or value is None:
+            continue
+        try:
+            secret_path(value).open("rb").close()
+            if field.name.endswith("password_file") and not read_secret(value):
+                yield Problem(path, f"{secret_path(value)} is empty", "write the password into it")
+        except OSError as error:
+            mend = "relative names are looked for in $CREDENTIALS_DIRECTORY"
+            yield Problem(path, f"{secret_path(value)} can't be read: {error.strerror}", mend)
+        except UnicodeDecodeError:
+            yield Problem(path, f"{secret_path(value)} is no UTF-8 text", "a password is written as text")
