@@ -117,5 +117,3 @@ def test_every_command_of_the_tutorial_is_one_that_is_tested_here():
     own = [line for line in lines if not line.startswith((*set_up, "echo ", "ingestd reload", "ingestd tap --type"))]
     known = [re.sub(r" [0-9a-f]{32}$", "", line) for line in own]
     assert [line for line in known if line not in tested] == []
-
-
