@@ -5,25 +5,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests wait more than they work: three are busy at a time on two cores.
 TEST_WORKERS ?= 3
-SOURCES := pyproject.toml setup.py $(wildcard daemon/*.pyx daemon/*.pxd daemon/_hot/*.pxi daemon/_hot/*.h daemon/_edge/*.pxi)
+SOURCES := pyproject.toml requirements.lock setup.py \
+  $(wildcard daemon/*.pyx daemon/*.pxd daemon/fastpath/*.pxi daemon/fastpath/*.h daemon/librdkafka/*.pxi)
 PYTEST := $(BIN)/python -m pytest
+ENVIRONMENT := $(PYTHON) tests/support/environment.py
 
-.PHONY: help check build demo example test test-real test-systemd test-all types docs bench bench-client debug clean
+.PHONY: help check machine build demo example test test-newest test-oldest test-real test-valkey test-systemd test-all
+.PHONY: types docs bench bench-client debug lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Print every target with a sentence
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 check:  ## Say what this machine lacks, with the one command that installs it
+	@INSTALL=no PYTHON="$(PYTHON)" sh tests/support/check_machine.sh
+
+machine:
 	@PYTHON="$(PYTHON)" sh tests/support/check_machine.sh
 
-$(VENV)/built: $(SOURCES) | check
-	@if [ ! -x $(BIN)/python ]; then \
-	  if command -v uv >/dev/null 2>&1; then uv venv -q --seed --python "$(PYTHON)" $(VENV); \
-	  else $(PYTHON) -m venv $(VENV); fi; fi
-	@echo "building (about half a minute the first time)"
-	@if command -v uv >/dev/null 2>&1; then uv pip install -q --python $(BIN)/python -e '.[test]'; \
-	  else $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'; fi
+$(VENV)/built: $(SOURCES) | machine
+	@$(ENVIRONMENT) locked $(VENV) "$(PYTHON)"
 	@touch $@
 
 build: $(VENV)/built  ## Make the virtual environment and build the compiled rooms into it
@@ -37,8 +38,24 @@ example: build  ## Run the example: programs that publish, read and look up even
 test: build  ## Run the tests that need no root, no Java and no Go
 	$(PYTEST) -m "not real" -n $(TEST_WORKERS) --dist worksteal
 
+# Without the lock, as who installs the package gets it. What differs from the lock is said again below a failure.
+test-newest: build  ## Run the fast tests on the newest releases that pyproject.toml allows
+	@$(ENVIRONMENT) newest .venv-newest "$(PYTHON)"
+	.venv-newest/bin/python -m pytest -m "not real and not slow" -n $(TEST_WORKERS) --dist worksteal || \
+	  { status=$$?; $(ENVIRONMENT) differences .venv-newest; exit $$status; }
+
+test-oldest: build  ## Run the fast tests on the oldest releases that pyproject.toml allows (Python 3.11)
+	@$(ENVIRONMENT) oldest .venv-oldest
+	.venv-oldest/bin/python -m pytest -m "not real and not slow" -n $(TEST_WORKERS) --dist worksteal
+
+# The fast tests run on the Valkey that comes with the packages; these, and the benches, on Debian's Redis.
+test-real test-systemd test-all bench bench-client: export REDIS_SERVER ?= redis-server
+
 test-real: build  ## Run what needs real Kafka and Redis (Java, Maven), and fail where it cannot run
 	INGESTD_REQUIRE_ALL=1 $(PYTEST) -m "real and not systemd"
+
+test-valkey: build  ## Run the part of test-real that is about Redis on Valkey, which comes with the packages
+	REDIS_SERVER= INGESTD_REQUIRE_ALL=1 $(PYTEST) -m "real and valkey"
 
 test-systemd: build  ## Run the units under a systemd of their own (root, beside what test-real needs)
 	INGESTD_REQUIRE_ALL=1 $(PYTEST) -m systemd
@@ -50,13 +67,8 @@ types: build  ## Check the client library with mypy --strict and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-$(VENV)/docs-tools: $(VENV)/built
-	@if command -v uv >/dev/null 2>&1; then uv pip install -q --python $(BIN)/python -r pyproject.toml --extra docs; \
-	  else $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'; fi
-	@touch $@
-
 # The switch silences a paragraph on the tool's successor; docs/decisions/0013-site.md has it.
-docs: $(VENV)/docs-tools  ## Build the site of the documents into build/site; a warning is an error
+docs: build  ## Build the site of the documents into build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: build  ## Measure CPU an event against a native copy loop, on real Kafka
@@ -69,6 +81,9 @@ debug:  ## Build with invariant checks and annotated HTML, and run the fast test
 	INGESTD_DEBUG=1 $(MAKE) -B $(VENV)/built
 	INGESTD_DEBUG=1 $(PYTEST) -m "not real and not slow"; status=$$?; touch setup.py; exit $$status
 
+lock:  ## Write requirements.lock from pyproject.toml; UPGRADE=1 takes the newest releases
+	@$(ENVIRONMENT) lock $(if $(UPGRADE),--upgrade)
+
 clean:  ## Remove what was built
-	rm -rf $(VENV) build dist *.egg-info bench/native_loop
+	rm -rf $(VENV) .venv-newest .venv-oldest build dist *.egg-info bench/native_loop
 	rm -f daemon/*.so daemon/_fastpath.c daemon/_librdkafka.c daemon/*.html daemon/*/*.html

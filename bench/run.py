@@ -21,8 +21,8 @@ from rich.progress import track
 from rich.table import Table
 
 from bench import events, native
-from ingestd import kafka_options
-from ingestd.config import Config, parse
+from ingestd.config import kafka_options
+from ingestd.config.schema import Config, parse
 from tests.support.daemon_process import TYPED, DaemonProcess
 from tests.support.kafka_node import KafkaNode
 from tests.support.redis_node import RedisNode

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
-from ingestd._abi cimport batch_t, record_t, span_t
+from ._abi cimport batch_t, record_t, span_t
 
 # The fields of an event that are looked at, in the order of EVENT_FIELDS; those before TEXT_COUNT are texts.
 cdef enum:

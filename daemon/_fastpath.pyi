@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ingestd.rules import CompiledRule
+from .events.rules import CompiledRule
 
 STRING_FIELDS: tuple[str, ...]
 VOCABULARY: dict[str, dict[str, int]]
@@ -169,6 +169,13 @@ def rebuild_index(batch: Batch, table: RouteTable, cache: IndexCache, now_s: int
 
 def match_records(batch: Batch, table: RouteTable, now_s: int = 0) -> list[tuple[int, bool, str]]:
     """By record: its fault, whether a rule matches it (any, without rules), and its correlation id."""
+
+UNREADABLE: tuple[type[Exception], ...]
+"""What msgspec raises for bytes that it cannot read. What is wrong with them, `json_fault` says."""
+
+def json_fault(payload: bytes) -> int:
+    """The fault of bytes that could not be decoded, by the bytes alone: INVALID_UTF8, TOO_DEEP, NOT_JSON; NONE where
+    they are JSON, and only their shape was not the one asked for."""
 
 def hash_key(key: bytes) -> int:
     """The cache's hash of an index key, as a test needs it to find two that share a slot."""

@@ -15,7 +15,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strlen
 
-from ingestd._abi cimport (
+from ._abi cimport (
     SEND_DEAD, SEND_HEADERS, SEND_WAITING, batch_t, converted_t, message_t, record_t, send_t, span_t,
 )
 
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ingestd.errors import RedisProtocolError
+from .errors import RedisProtocolError
 
 cdef extern from "string.h":
     size_t strnlen(const char *text, size_t size_max) noexcept nogil
@@ -55,23 +55,23 @@ cdef enum:
 cdef enum:
     INDEX_TTL_MARGIN_S = 3600     # model.INDEX_TTL_MARGIN_S
 
-include "_hot/words.pxi"
-include "_hot/utf8.pxi"
-include "_hot/timestamp.pxi"
-include "_hot/memory.pxi"
-include "_hot/resp.pxi"
-include "_hot/index_cache.pxi"
-include "_hot/replies.pxi"
-include "_hot/scan.pxi"
-include "_hot/text_set.pxi"
-include "_hot/error_counts.pxi"
-include "_hot/event.pxi"
-include "_hot/rules.pxi"
-include "_hot/batch.pxi"
-include "_hot/process.pxi"
-include "_hot/match.pxi"
-include "_hot/plain_event.pxi"
-include "_hot/stamps.pxi"
+include "fastpath/words.pxi"
+include "fastpath/utf8.pxi"
+include "fastpath/timestamp.pxi"
+include "fastpath/memory.pxi"
+include "fastpath/resp.pxi"
+include "fastpath/index_cache.pxi"
+include "fastpath/replies.pxi"
+include "fastpath/scan.pxi"
+include "fastpath/text_set.pxi"
+include "fastpath/error_counts.pxi"
+include "fastpath/event.pxi"
+include "fastpath/rules.pxi"
+include "fastpath/batch.pxi"
+include "fastpath/process.pxi"
+include "fastpath/match.pxi"
+include "fastpath/plain_event.pxi"
+include "fastpath/stamps.pxi"
 
 
 cdef text_t as_text(bytes value):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ingestd._fastpath import Batch, PlainCheck
+from ._fastpath import Batch, PlainCheck
 
 FUNCTION_NAMES: tuple[str, ...]
 VERSION_MIN: int

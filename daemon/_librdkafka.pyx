@@ -16,11 +16,11 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from ingestd._abi cimport (
+from ._abi cimport (
     SEND_DEAD, SEND_DELIVERED, SEND_FAILED, SEND_HEADERS, SEND_PENDING, SEND_STUB, SEND_WAITING,
     batch_t, message_t, record_t, send_t, span_t,
 )
-from ingestd._fastpath cimport (
+from ._fastpath cimport (
     CORRELATION_ID, LEVEL, SERVICE, SPAN_ID, TRACE_ID, TYPE, Batch, PlainCheck, is_header_id,
 )
 
@@ -29,18 +29,18 @@ from typing import NamedTuple
 
 import confluent_kafka.cimpl
 
-from ingestd.errors import KafkaFailure, NativeEdgeError
+from .errors import KafkaFailure, NativeEdgeError
 
-include "_edge/symbols.pxi"
-include "_edge/handle.pxi"
-include "_edge/consumer.pxi"
-include "_edge/admin.pxi"
-include "_edge/grouping.pxi"
-include "_edge/producer.pxi"
-include "_edge/records.pxi"
-include "_edge/sender.pxi"
-include "_edge/mock.pxi"
-include "_edge/probe.pxi"
+include "librdkafka/symbols.pxi"
+include "librdkafka/handle.pxi"
+include "librdkafka/consumer.pxi"
+include "librdkafka/admin.pxi"
+include "librdkafka/grouping.pxi"
+include "librdkafka/producer.pxi"
+include "librdkafka/records.pxi"
+include "librdkafka/sender.pxi"
+include "librdkafka/mock.pxi"
+include "librdkafka/probe.pxi"
 
 resolve()
 probe_message_layout()

@@ -18,22 +18,36 @@ from typing import NamedTuple
 
 import uvloop
 
-from ingestd import __version__, allocator, config_check, control, kafka_options, reload, rules, status
-from ingestd._fastpath import Batch, IndexCache, RouteTable
-from ingestd._librdkafka import Consumer, Handle, KafkaNotice, Producer
-from ingestd.config import Config, control_path
-from ingestd.engine import SAMPLE_INTERVAL_S, Engine, Limits
-from ingestd.errors import ConfigError, KafkaFailure, Problem
-from ingestd.exposition import Exposition
-from ingestd.health import HealthReporter
-from ingestd.http import HttpServer
-from ingestd.ledger import Ledger
-from ingestd.legacy import Converter
-from ingestd.logs import Sparing
-from ingestd.metrics import Books, Counters
-from ingestd.model import FAULT_MESSAGES, FAULT_STAGES, Fault
-from ingestd.notify import Notifier
-from ingestd.occurrences import (
+from . import __version__
+from ._fastpath import Batch, IndexCache, RouteTable
+from ._librdkafka import Consumer, Handle, KafkaNotice, Producer
+from .config import changes as reload
+from .config import checks, kafka_options
+from .config.schema import Config, control_path
+from .errors import ConfigError, KafkaFailure, Problem
+from .events import rules
+from .events.old_topics import Converter
+from .events.vocabulary import FAULT_MESSAGES, FAULT_STAGES, Fault
+from .observers import control_socket, status
+from .observers.health import HealthReporter
+from .observers.health_reports import Probes
+from .observers.http_server import HttpServer
+from .observers.prometheus import Exposition
+from .observers.record_times import Peeker, RecordTimes
+from .observers.sd_notify import Notifier
+from .observers.stalled_threads import Threads
+from .observers.status import Overview, Rooms, run_queue_ns
+from .observers.systemd_service import Service
+from .observers.taps import Taps
+from .pipeline import allocator
+from .pipeline.engine import SAMPLE_INTERVAL_S, Engine, Limits
+from .pipeline.ledger import Ledger
+from .pipeline.route_table import table_arguments
+from .pipeline.sinks.kafka import KafkaSink, destroy_aside
+from .pipeline.sinks.redis import RedisSink
+from .pipeline.source import NETWORK_TIMEOUT_MS, Source
+from .rate_limited_log import RateLimitedLog
+from .telemetry.happenings import (
     CLIENT_ERROR,
     RELOAD_REFUSED,
     RELOADED,
@@ -41,16 +55,8 @@ from ingestd.occurrences import (
     SHUT_OUT,
     Occurrences,
 )
-from ingestd.peek import Peeker, RecordTimes
-from ingestd.phases import Phases
-from ingestd.probes import Probes
-from ingestd.service import Service
-from ingestd.sinks.kafka import KafkaSink, destroy_aside
-from ingestd.sinks.redis import RedisSink
-from ingestd.source import NETWORK_TIMEOUT_MS, Source
-from ingestd.status import Overview, Rooms, run_queue_ns
-from ingestd.taps import Taps
-from ingestd.threads import Threads
+from .telemetry.loop_phases import Phases
+from .telemetry.metrics import Books, Counters
 
 # After the drain: leaving the group, then librdkafka's threads. Each has its own bound, so that a stop always ends.
 LEAVE_TIMEOUT_S = 5.0
@@ -90,7 +96,7 @@ class App:
         self.instance = os.environ.get("INSTANCE", "")
         self.client_id = config.kafka.client_id or "-".join(filter(None, ("ingestd", self.host, self.instance)))
         self.loop = asyncio.get_running_loop()
-        self.sparing = Sparing(log, 10.0, self.loop.time)
+        self.limited_log = RateLimitedLog(log, 10.0, self.loop.time)
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
         # First of all: a port in use is a ConfigError, and nothing that would have to be torn down is there yet.
@@ -107,7 +113,7 @@ class App:
         self.occurrences = Occurrences(self.counters, self.log, self.loop.time)
         cache = IndexCache()
         self.taps = Taps(self.on_taps, self.loop.time)
-        compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics)
+        compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics.outputs())
         self.engine = Engine(
             limits_of(config),
             self.make_table(config, compiled),
@@ -127,7 +133,7 @@ class App:
         self.source = Source(
             self.consumer,
             config.input_topics(),
-            config_check.never_inputs(config),
+            checks.never_inputs(config),
             config.kafka.auto_offset_reset,
             config.pipeline.drain_timeout_ms / 1000,
             self.ledger,
@@ -179,13 +185,11 @@ class App:
         self.overview = Overview(rooms, self.probes.lag, self.probes.statuses, self.stopping.is_set, identity)
 
     def make_table(self, config: Config, compiled: tuple[rules.CompiledRule, ...]) -> RouteTable:
-        return RouteTable(
-            compiled, taps=self.taps.rules, dead_taps=self.taps.dead_taps, **rules.table_arguments(config)
-        )
+        return RouteTable(compiled, taps=self.taps.rules, dead_taps=self.taps.dead_taps, **table_arguments(config))
 
     def on_taps(self) -> None:
         """Somebody begins or ends to look on."""
-        compiled, _ = rules.compile_rules(self.config.rules, self.config.kafka.topics, self.topics)
+        compiled, _ = rules.compile_rules(self.config.rules, self.config.kafka.topics.outputs(), self.topics)
         self.engine.swap_table(self.make_table(self.config, compiled))
         self.engine.look = self.look if len(self.taps) else None
 
@@ -211,7 +215,7 @@ class App:
         if notice.kind == "error":
             self.occurrences.note(CLIENT_ERROR, "kafka", notice.name, reason=notice.text)
         elif notice.level <= 4:
-            self.sparing.say(
+            self.limited_log.say(
                 logging.WARNING,
                 "kafka client",
                 (notice.name, notice.text[:40]),
@@ -282,7 +286,7 @@ class App:
                 new = await self.loop.run_in_executor(None, self.reread)
                 live = reload.live_part(self.config, new)
                 # Each file may be sound and what runs of both not: an output that is still an input, for instance.
-                config_check.ensure(live, "the new config, without what needs a restart")
+                checks.ensure(live, "the new config, without what needs a restart")
             except ConfigError as error:
                 problems = [str(problem) for problem in error.problems]
                 self.occurrences.note(RELOAD_REFUSED, "refused", source=error.source, problems=problems)
@@ -296,7 +300,7 @@ class App:
 
     def take_over(self, config: Config) -> None:
         """Swap everything that stands between two batches. Called on the loop, so no batch is in the middle of it."""
-        compiled, topics = rules.compile_rules(config.rules, config.kafka.topics, self.topics)
+        compiled, topics = rules.compile_rules(config.rules, config.kafka.topics.outputs(), self.topics)
         table = self.make_table(config, compiled)
         added = topics.names[len(self.topics.names) :]
         if added:
@@ -327,7 +331,7 @@ class App:
         if self.http is not None:
             await self.http.start(answers)
         if self.control is not None:
-            await self.control.start([*answers, *control.routes(self.reload, self.taps)])
+            await self.control.start([*answers, *control_socket.routes(self.reload, self.taps)])
         self.source.start()
         self.service.ready()
         self.log.info(

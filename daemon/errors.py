@@ -2,6 +2,7 @@
 
 IngestdError
   ConfigError              a config that may not run; carries every problem at once        exit 78
+  MissingExtra             a package is not installed; says the command that installs it   exit 1
   NativeEdgeError          librdkafka is missing, too old or of another layout            exit 1
   KafkaFailure             librdkafka refused a call; carries its code and name
   SinkError
@@ -46,6 +47,35 @@ class ConfigError(IngestdError):
         self.problems = problems
         self.source = source
         super().__init__("\n".join(str(problem) for problem in problems))
+
+
+# What comes by an extra: module -> the name under which it is installed, and the smallest extra that brings it.
+EXTRA_OF = {
+    "redis": ("redis", "lookup"),
+    "yaml": ("PyYAML", "config"),
+    "aiohttp": ("aiohttp", "daemon"),
+    "click": ("click", "daemon"),
+    "prometheus_client": ("prometheus-client", "daemon"),
+    "rich": ("rich", "daemon"),
+    "uvloop": ("uvloop", "daemon"),
+}
+
+
+class MissingExtra(IngestdError, ImportError):
+    """A package that only some uses of ingestd need is not installed. The text has the command that installs it."""
+
+
+def missing_extra(error: ModuleNotFoundError, use: str, extra: str | None = None) -> ImportError:
+    """What to raise in place of `error`: MissingExtra when the module comes by an extra, else `error` itself.
+
+    extra: the one that `use` needs as a whole; None: the smallest that has the module.
+    """
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRA_OF:
+        return error
+    package, smallest = EXTRA_OF[module]
+    command = f"pip install 'ingestd[{extra or smallest}]'"
+    return MissingExtra(f"{use} needs {package}, which is not installed: {command}", name=module)
 
 
 class NativeEdgeError(IngestdError):

@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import os
 import random
-import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,30 +13,61 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
+from ingestd.cli.private_redis import find_server
+from ingestd.errors import IngestdError
 from tests.support import kafka_node, systemd_lab
 from tests.support.kafka_node import KafkaNode
 from tests.support.redis_node import RedisNode
 
 SEED = int(os.environ.get("INGESTD_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
 os.environ["INGESTD_TEST_SEED"] = str(SEED)  # workers of pytest-xdist make the same tests of it
+OUTLIVES_HANGUP = "INGESTD_TEST_OUTLIVES_HANGUP"  # set here, for the workers
 REQUIRE_ALL = os.environ.get("INGESTD_REQUIRE_ALL") == "1"
+
+
+def hear_signals() -> None:
+    """`&` starts a program with SIGINT ignored, nohup with SIGHUP, and what the tests start would inherit that.
+
+    A handler is not inherited: programs that tests start hear both. This process hears SIGINT, and outlives a SIGHUP
+    where it was told to, as do the workers of pytest-xdist.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN or os.environ.get(OUTLIVES_HANGUP):
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+        os.environ[OUTLIVES_HANGUP] = "1"
+
+
+hear_signals()
 
 # A busy machine makes an example slow without anything being wrong: no deadline, and the same examples everywhere.
 settings.register_profile("ingestd", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("ingestd")
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     flavour = "debug" if os.environ.get("INGESTD_DEBUG") == "1" else "release"
-    return f"ingestd: {flavour} build; seed {SEED} (INGESTD_TEST_SEED={SEED} repeats it)"
+    seed = f"seed {SEED} (INGESTD_TEST_SEED={SEED} repeats it)"
+    return [f"ingestd: {flavour} build; {seed}", f"Redis server: {redis_server()}"]
+
+
+def redis_server() -> str:
+    """The one that tests start, by its own words."""
+    try:
+        words = [find_server(), "--version"]
+    except IngestdError as error:
+        return str(error)
+    return subprocess.run(words, capture_output=True, text=True).stdout.split(" sha=")[0].strip()
 
 
 def lane_missing(lane: str) -> str | None:
     """Why this machine cannot run a lane, or None."""
     if lane == "real":
         found = kafka_node.missing()
-        if found is None and shutil.which("redis-server") is None:
-            found = "redis-server is not there: apt-get install redis-server"
+        try:
+            find_server()
+        except IngestdError as error:
+            found = found or str(error)
         return found
     if lane == "systemd":
         return systemd_lab.missing() or lane_missing("real")

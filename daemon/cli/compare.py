@@ -20,13 +20,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ingestd import config_check
-from ingestd.cli import config_option
-from ingestd.cli.topics import UNIT_MS, ClusterError
-from ingestd.config import Config, load
-from ingestd.errors import IngestdError
-from ingestd.kafka_options import client_options
-from ingestd.model import DEAD_LETTER_HEADER_PREFIX
+from ..config import checks
+from ..config.kafka_options import client_options
+from ..config.schema import Config, load
+from ..errors import IngestdError
+from ..events.vocabulary import DEAD_LETTER_HEADER_PREFIX
+from . import config_option
+from .topics import UNIT_MS, ClusterError
 
 ANSWER_TIMEOUT_S: Final = 10.0
 # No record for so long, though an end was not reached: the cluster is not well.
@@ -354,7 +354,7 @@ def command(config_path: str | None, named: tuple[str, ...], since: int, until: 
     if since >= until:
         raise click.UsageError("--since is not before --until")
     config = load(config_path)
-    config_check.ensure(config)
+    checks.ensure(config)
     window = Window(since, until, slack)
     pairs = chosen_pairs(config, named)
     errors = Console(stderr=True)

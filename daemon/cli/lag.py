@@ -11,11 +11,11 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from rich.console import Console
 from rich.table import Table
 
-from ingestd import config_check
-from ingestd.cli import config_option
-from ingestd.cli.topics import ANSWER_TIMEOUT_S, Cluster, ClusterError
-from ingestd.config import Config, load
-from ingestd.peek import NO_TIME, Peeker
+from ..config import checks
+from ..config.schema import Config, load
+from ..observers.record_times import NO_TIME, Peeker
+from . import config_option
+from .topics import ANSWER_TIMEOUT_S, Cluster, ClusterError
 
 # One look at the oldest unread record of each partition that is behind: for all of them together.
 PEEK_TIMEOUT_S: Final = 10.0
@@ -131,7 +131,7 @@ def command(config_path: str | None, as_json: bool) -> int:
     the oldest record that is not committed.
     """
     config = load(config_path)
-    config_check.ensure(config)
+    checks.ensure(config)
     asker = Asker(config)
     try:
         state = as_dict(config.kafka.group_id, asker.rows(), time.time())

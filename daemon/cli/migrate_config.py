@@ -10,9 +10,10 @@ from urllib.parse import unquote, urlsplit
 import click
 import yaml
 
-from ingestd import config_check
-from ingestd.config import StrictLoader, TopicsConfig, keys, parse
-from ingestd.errors import ConfigError, IngestdError, Problem
+from ..config import checks
+from ..config.schema import TopicsConfig, keys, parse
+from ..config.yaml_file import StrictLoader
+from ..errors import ConfigError, IngestdError, Problem
 
 # Old key path -> new one, where the name has changed. Those that are spelt as they were need no line.
 RENAMED: Final = {
@@ -165,7 +166,7 @@ class Migration:
         """What does not fit its key is left out; what makes no sense together is named."""
         for _ in range(2):
             try:
-                self.to_mend = config_check.check(parse(self.text()))
+                self.to_mend = checks.check(parse(self.text()))
                 return
             except ConfigError as error:
                 unset = [problem for problem in error.problems if problem.what.startswith("the environment has no")]

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from ingestd.cli.daemon_client import find, place_options
+from .shared.daemon_client import find, place_options
 
 LEVEL_STYLES = {"error": "red", "fatal": "bold red", "warning": "yellow", "debug": "dim"}
 VERDICT_STYLES = {"routed": "green", "dropped": "yellow", "dead": "red"}

@@ -11,11 +11,11 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, 
 from rich.console import Console
 from rich.text import Text
 
-from ingestd import config_check
-from ingestd.cli import config_option
-from ingestd.config import Config, KafkaConfig, load
-from ingestd.errors import IngestdError
-from ingestd.kafka_options import client_options, message_bytes_max
+from ..config import checks
+from ..config.kafka_options import client_options, message_bytes_max
+from ..config.schema import Config, KafkaConfig, load
+from ..errors import IngestdError
+from . import config_option
 
 ANSWER_TIMEOUT_S = 5.0
 CREATE_TIMEOUT_S = 15.0
@@ -108,7 +108,7 @@ class Cluster:
 def wanted_topics(config: Config) -> list[str]:
     """Inputs but regular expressions, typed topics, dead letters, and what rules name: each once."""
     inputs = [topic for topic in config.input_topics() if not topic.startswith("^")]
-    return list(dict.fromkeys((*inputs, *config_check.outputs(config))))
+    return list(dict.fromkeys((*inputs, *checks.outputs(config))))
 
 
 class Duration(click.ParamType):
@@ -236,7 +236,7 @@ def create(
     expressions among the inputs are passed over.
     """
     config = load(config_path)
-    config_check.ensure(config)
+    checks.ensure(config)
     creation = Creation(config, Cluster(config.kafka))
     # -1: the broker decides.
     creation.run(partitions, replication_factor or -1, retention)

@@ -14,14 +14,15 @@ from confluent_kafka.admin import ClusterMetadata
 from rich.console import Console
 from rich.text import Text
 
-from ingestd import config_check
-from ingestd.cli import EXIT_CONFIG, config_option, librdkafka_options
-from ingestd.cli.topics import REACH_PREFIXES, Cluster, ClusterError, size_mend
-from ingestd.config import Config, KafkaConfig, RedisConfig, find, load, secret_path, unreadable_files
-from ingestd.errors import ConfigError, Problem
-from ingestd.kafka_options import message_bytes_max
-from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
-from ingestd.topic_pattern import TopicPattern
+from ..config import checks
+from ..config.kafka_options import message_bytes_max
+from ..config.schema import Config, KafkaConfig, RedisConfig, find, load, secret_path, unreadable_files
+from ..config.topic_pattern import TopicPattern
+from ..errors import ConfigError, Problem
+from ..pipeline.sinks.redis_server import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
+from . import EXIT_CONFIG, config_option
+from .shared import librdkafka_options
+from .topics import REACH_PREFIXES, Cluster, ClusterError, size_mend
 
 REDIS_VERSION_MIN = (6, 2)
 # Finding the master and asking it, each with its own dialling and reply.
@@ -95,7 +96,7 @@ class Findings:
 def check_offline(config: Config, findings: Findings) -> None:
     """What can be seen without a cluster."""
     missing = list(unreadable_files(config))
-    findings.problems += [*config_check.check(config), *missing]
+    findings.problems += [*checks.check(config), *missing]
     verdict = librdkafka_options.check(config, not missing)
     findings.problems += verdict.problems
     findings.warnings += verdict.warnings
@@ -120,7 +121,7 @@ def check_kafka(config: Config, findings: Findings) -> None:
     if metadata is None:
         return
     check_inputs(config, metadata, findings)
-    outputs = config_check.outputs(config)
+    outputs = checks.outputs(config)
     for topic, path in outputs.items():
         if topic not in metadata.topics:
             findings.fault(path, f"the cluster has no topic {topic}, or it may not be seen", CREATE_MEND)

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ingestd.errors import IngestdError
-from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES
+from ..errors import IngestdError
+from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES
 
 
 class InvalidEvent(IngestdError, ValueError):

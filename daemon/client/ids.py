@@ -6,7 +6,7 @@
 import os
 from typing import Final
 
-from ingestd._fastpath import uuid4_texts
+from .._fastpath import uuid4_texts
 
 _POOLED: Final = 256
 _UUID_BYTES: Final = 16

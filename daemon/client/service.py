@@ -8,22 +8,22 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from ingestd.client.async_producer import AsyncProducer
-from ingestd.client.context import AnyHeaders, HeaderNames, HeadersT, TraceContext
-from ingestd.client.context import extract as extract_ids
-from ingestd.client.context import inject as inject_ids
-from ingestd.client.delivery import Delivery, DeliveryFuture
-from ingestd.client.events import Event, Level
-from ingestd.client.options import ProducerOptions
-from ingestd.client.producer import Core, Producer
-from ingestd.client.publishing import Labels, Metadata
-from ingestd.client.spans import TraceBlock, Tracer
-from ingestd.config import Config, load
-from ingestd.kafka_options import client_options
+from ..config.kafka_options import client_options
+from ..config.schema import Config, load
+from .context import AnyHeaders, HeaderNames, HeadersT, TraceContext
+from .context import extract as extract_ids
+from .context import inject as inject_ids
+from .events import Event, Level
+from .producing.async_producer import AsyncProducer
+from .producing.delivery import Delivery, DeliveryFuture
+from .producing.options import ProducerOptions
+from .producing.producer import Core, Producer
+from .producing.publishing import Labels, Metadata
+from .spans import TraceBlock, Tracer
 
 if TYPE_CHECKING:
-    from ingestd.client.store import AsyncEventStore, EventStore  # pyright: ignore[reportMissingImports]
-    from ingestd.client.trace_tree import TraceTree  # pyright: ignore[reportMissingImports]
+    from .lookup.store import AsyncEventStore, EventStore  # pyright: ignore[reportMissingImports]
+    from .lookup.trace_tree import TraceTree  # pyright: ignore[reportMissingImports]
 
 AnyConfig = Config | str | os.PathLike[str]
 
@@ -193,7 +193,7 @@ class EventStreamingService(_Base):
     def _look_up(self) -> "EventStore":
         # Not before: who only publishes needs no redis-py.
         if self._store is None:
-            from ingestd.client.store import EventStore  # pyright: ignore[reportMissingImports]
+            from .lookup.store import EventStore  # pyright: ignore[reportMissingImports]
 
             self._store = EventStore(self._redis)
         return self._store
@@ -296,7 +296,7 @@ class AsyncEventStreamingService(_Base):
     def _look_up(self) -> "AsyncEventStore":
         # Not before: who only publishes needs no redis-py.
         if self._store is None:
-            from ingestd.client.store import AsyncEventStore  # pyright: ignore[reportMissingImports]
+            from .lookup.store import AsyncEventStore  # pyright: ignore[reportMissingImports]
 
             self._store = AsyncEventStore(self._redis)
         return self._store

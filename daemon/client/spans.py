@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final
 
-from ingestd.client.context import TraceContext, attach, bound, current, restore
-from ingestd.client.delivery import DeliveryFuture, PublishError, QueueFull
-from ingestd.client.events import EventType, Level
-from ingestd.client.ids import new_span_id, new_trace_id
-from ingestd.client.producer import Core
-from ingestd.client.publishing import Labels, Metadata, check_operation, describe_error, duration_ms, with_parent
-from ingestd.errors import IngestdError
-from ingestd.rules import sample_randomness, sample_threshold
+from ..errors import IngestdError
+from ..events.rules import sample_randomness, sample_threshold
+from .context import TraceContext, attach, bound, current, restore
+from .events import EventType, Level
+from .ids import new_span_id, new_trace_id
+from .producing.delivery import DeliveryFuture, PublishError, QueueFull
+from .producing.producer import Core
+from .producing.publishing import Labels, Metadata, check_operation, describe_error, duration_ms, with_parent
 
 NS_PER_S: Final = 1_000_000_000
 # Spans that are begun with `start_trace` and never ended must not grow memory: the oldest go.

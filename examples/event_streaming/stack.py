@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from ingestd.cli.mock_cluster import MockClusterProcess
-from ingestd.cli.private_redis import PrivateRedis
-from ingestd.config import Config, TopicsConfig, parse
+from ingestd.cli.demo.mock_cluster import MockClusterProcess
+from ingestd.cli.demo.private_redis import PrivateRedis
+from ingestd.config.schema import Config, TopicsConfig, parse
 
 TOPICS = TopicsConfig()
 PAGER_TOPIC = "team.payments.pager"

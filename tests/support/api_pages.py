@@ -5,12 +5,12 @@ python -m tests.support.api_pages
 
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ingestd.client as client
+from tests.support.paths import ROOT
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "api"
+FOLDER = ROOT / "docs" / "api"
 MADE = "<!-- made by python -m tests.support.api_pages from the docstrings; a test holds them equal -->\n"
 # Page -> its title and the names on it, in the order in which one reads about them.
 PAGES: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -10,8 +10,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ingestd.model import LEVEL_NAMES, TYPE_NAMES, Action, PartitionBy
-from ingestd.rules import CompiledRule, sample_threshold
+from ingestd.events.rules import CompiledRule, sample_threshold
+from ingestd.events.vocabulary import LEVEL_NAMES, TYPE_NAMES, Action, PartitionBy
 from tests.support import shapes
 from tests.support.fastpath import EVENT_BYTES_MAX, TIMESTAMP_MS
 from tests.support.model import Record

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ingestd._fastpath import Batch
 from ingestd._librdkafka import CommitResult, KafkaNotice, PartitionOffset, Rebalance, RecordError, TopicDescription
 from ingestd.errors import KafkaFailure
-from ingestd.ledger import Key
+from ingestd.pipeline.ledger import Key
 
 TIMED_OUT, CONFLICT, INVALID_ARG = -185, -173, -186
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from ingestd import logs, source
 from ingestd._librdkafka import MockCluster
 from ingestd.app import App
-from ingestd.cli.mock_cluster import create_topics
-from ingestd.config import Config, parse
+from ingestd.cli.demo.mock_cluster import create_topics
+from ingestd.config.schema import Config, parse
+from ingestd.pipeline import source
+from ingestd.telemetry import logs
 from tests.support.daemon_process import ALL_TOPICS, merged
 from tests.support.wait import MULTIPLIER
 

@@ -12,7 +12,8 @@ from datetime import date
 
 import msgspec
 
-from ingestd.model import (
+from ingestd.events.rules import CompiledRule, sample_randomness
+from ingestd.events.vocabulary import (
     DEAD_LETTER_TOPIC_INDEX,
     INDEX_TTL_MARGIN_S,
     LEVEL_ALIASES,
@@ -26,7 +27,6 @@ from ingestd.model import (
     PartitionBy,
     Verdict,
 )
-from ingestd.rules import CompiledRule, sample_randomness
 
 SEND_HEADERS, SEND_DEAD = 1, 2
 RFC_3339 = re.compile(
@@ -167,17 +167,28 @@ def read(payload: bytes | None, event_bytes_max: int) -> Event:
         raise Bad(Fault.TOMBSTONE)
     if len(payload) > event_bytes_max:
         raise Bad(Fault.TOO_LARGE)
+    fault = json_fault(payload)
+    if fault:
+        raise Bad(fault)
+    try:
+        return msgspec.json.decode(payload, type=Event)
+    except msgspec.DecodeError:
+        raise Bad(Fault.WRONG_FIELD_TYPE) from None
+
+
+def json_fault(payload: bytes) -> Fault:
+    """What is wrong with the bytes before any field is looked at."""
     try:
         payload.decode("utf-8")
-        if too_deep(payload):
-            raise Bad(Fault.TOO_DEEP)
-        return msgspec.json.decode(payload, type=Event)
     except UnicodeDecodeError:
-        raise Bad(Fault.INVALID_UTF8) from None
-    except msgspec.ValidationError:
-        raise Bad(Fault.WRONG_FIELD_TYPE) from None
+        return Fault.INVALID_UTF8
+    if too_deep(payload):
+        return Fault.TOO_DEEP
+    try:
+        msgspec.json.decode(payload, type=msgspec.Raw)
     except msgspec.DecodeError:
-        raise Bad(Fault.NOT_JSON) from None
+        return Fault.NOT_JSON
+    return Fault.NONE
 
 
 def too_deep(payload: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""A private redis-server on a free port, in a folder of its own."""
+"""A Redis or Valkey server on a free port, in a folder of its own."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ingestd.cli.private_redis import find_server
+from ingestd.cli.demo.private_redis import find_server
 from tests.support.ports import free_ports
 from tests.support.wait import wait_until
 
@@ -57,7 +57,7 @@ class RedisNode:
             return False
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=20, retry=Retry(NoBackoff(), 0))
+        return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=20, retry=Retry(NoBackoff(), 0))
 
     def stop(self) -> None:
         if self.process is None:

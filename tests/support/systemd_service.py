@@ -16,11 +16,11 @@ import yaml
 
 from tests.support.daemon_process import merged
 from tests.support.kafka_node import KafkaNode
+from tests.support.paths import ROOT
 from tests.support.redis_node import RedisNode
 from tests.support.systemd_lab import SystemdLab
 from tests.support.wait import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "systemd"
 PREFIX = "opt/ingestd"
 ETC_UNITS = "/etc/systemd/system"

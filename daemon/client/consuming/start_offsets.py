@@ -1,0 +1,162 @@
+"""Where partitions are read from. Assignments, and positions that are not in the log, in; offsets, a count, lines out.
+
+librdkafka runs with `auto.offset.reset=error`: it stops a partition whose position is not in its log, and says so.
+Told `earliest` it would pass over what was deleted without a word, told `latest` over the whole log.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from random import Random
+from typing import Final
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+
+from ...backoff import delay_s
+from ...rate_limited_log import RateLimitedLog
+
+# One question to the cluster. While it waits nobody looks whether the consumer is to stop, nor can it be closed.
+ASK_TIMEOUT_S: Final = 2.0
+NOWHERE: Final = -1
+Key = tuple[str, int]
+
+
+class Beginnings:
+    """Runs on: the thread that consumes; `missed_count` is read on any.
+
+    is_eager: the group gives its members whole assignments only.
+    """
+
+    def __init__(
+        self, auto_offset_reset: str, is_eager: bool, log: logging.Logger, limited_log: RateLimitedLog
+    ) -> None:
+        self.missed_count = 0
+        self._from_start = auto_offset_reset == "earliest"
+        self._is_eager = is_eager
+        self._log = log
+        self._limited_log = limited_log
+        self._random = Random()
+        # Partitions that stand still, and where: at an offset that the log does not have, or NOWHERE.
+        self._astray: dict[Key, int] = {}
+        self._attempt = 0
+        self._again_s = 0.0
+
+    def assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Answer an assignment: each partition at its commit; where there is none, as `auto_offset_reset` says."""
+        for row in partitions:
+            self._astray.pop(_key(row), None)
+        starts, fresh = partitions, []
+        if partitions:
+            try:
+                starts = consumer.committed(partitions, timeout=ASK_TIMEOUT_S)
+                fresh = self._fresh(consumer, [_key(row) for row in starts if row.error is None and row.offset < 0])
+            except KafkaException as error:
+                # librdkafka asks by itself then, and says which of them have no commit: `settle` goes on with those.
+                self._say(error)
+        begun = {_key(row): row for row in fresh}
+        starts = [begun.get(_key(row), row) for row in starts]
+        if self._is_eager:
+            consumer.assign(starts)
+        else:
+            consumer.incremental_assign(starts)
+        self._commit(consumer, fresh)
+
+    def note(self, stopped: Message) -> None:
+        """A partition stopped, as its position is not in the log, or there is none."""
+        offset = stopped.offset()
+        self._astray[stopped.topic() or "", stopped.partition() or 0] = NOWHERE if offset is None else offset
+
+    def settle(self, consumer: Consumer) -> None:
+        """Let the partitions that stand still go on. What was taken before must have ended. Asks again at a later call
+        when the cluster does not answer."""
+        if not self._astray or time.monotonic() < self._again_s:
+            return
+        owned = {_key(row) for row in consumer.assignment()}
+        self._astray = {key: offset for key, offset in self._astray.items() if key in owned}
+        gone = [key for key, offset in self._astray.items() if offset >= 0]
+        # Of these librdkafka could not find out the place. A commit that is not in the log comes again, as gone.
+        nowhere = [TopicPartition(*key) for key, offset in self._astray.items() if offset < 0]
+        try:
+            found = _told(consumer.committed(nowhere, timeout=ASK_TIMEOUT_S)) if nowhere else []
+            fresh = self._fresh(consumer, [_key(row) for row in found if row.offset < 0])
+            starts = _ask(consumer, gone, OFFSET_BEGINNING)
+            self._move(consumer, [*(row for row in found if row.offset >= 0), *fresh, *starts])
+        except KafkaException as error:
+            self._say(error)
+            self._again_s = time.monotonic() + delay_s(self._attempt, self._random)
+            self._attempt += 1
+            return
+        for row in starts:
+            self._tell(row, self._astray[_key(row)])
+        self._astray, self._attempt = {}, 0
+        self._again_s = time.monotonic() + delay_s(0, self._random)  # the next ones go on together
+        self._commit(consumer, [*fresh, *starts])
+
+    def _fresh(self, consumer: Consumer, keys: Sequence[Key]) -> list[TopicPartition]:
+        """Where partitions begin of which the group has committed nothing."""
+        if self._from_start:
+            return [TopicPartition(*key, OFFSET_BEGINNING) for key in keys]
+        return _ask(consumer, keys, OFFSET_END)
+
+    def _move(self, consumer: Consumer, rows: list[TopicPartition]) -> None:
+        """Partitions that stand still, to other places. librdkafka seeks only in those that go."""
+        if self._is_eager:
+            moved = {_key(row) for row in rows}
+            others = [row for row in consumer.assignment() if _key(row) not in moved]
+            consumer.assign([*rows, *(consumer.position(others) if others else [])])
+        else:
+            consumer.incremental_unassign(rows)
+            consumer.incremental_assign(rows)
+
+    def _commit(self, consumer: Consumer, starts: Iterable[TopicPartition]) -> None:
+        """The end of a log at once: a crash before the first commit would choose it anew, and skip what came between.
+        And the start of a log that lacks what was committed: librdkafka commits a stored offset only above that."""
+        rows = [row for row in starts if row.offset >= 0]
+        if not rows:
+            return
+        try:
+            consumer.commit(offsets=rows, asynchronous=True)
+            consumer.store_offsets(offsets=rows)  # unlike a commit, librdkafka tries it again
+        except KafkaException as error:
+            name = error.args[0].name()
+            self._limited_log.say(logging.WARNING, "an offset could not be stored", name, error=name)
+
+    def _tell(self, start: TopicPartition, position: int) -> None:
+        missed_count = max(0, start.offset - position)
+        self.missed_count += missed_count
+        self._log.warning(
+            "records are gone from Kafka, reading goes on at the log's start",
+            extra={
+                "topic": start.topic,
+                "partition": start.partition,
+                "position": position,
+                "log_start": start.offset,
+                "missed": missed_count,
+                "reason": "they were deleted" if missed_count else "the topic was made anew or cut",
+            },
+        )
+
+    def _say(self, error: KafkaException) -> None:
+        name = error.args[0].name()
+        self._limited_log.say(logging.WARNING, "the cluster does not say where to begin", name, error=name)
+
+
+def _key(row: TopicPartition) -> Key:
+    return row.topic, row.partition
+
+
+def _told(rows: list[TopicPartition]) -> list[TopicPartition]:
+    """The rows, when none of them has an error."""
+    for row in rows:
+        if row.error is not None:
+            raise KafkaException(row.error)
+    return rows
+
+
+def _ask(consumer: Consumer, keys: Sequence[Key], end: int) -> list[TopicPartition]:
+    """One end of each log. Kafka takes it for a time: one request a broker, where watermarks are two a partition."""
+    if not keys:
+        return []
+    rows = _told(consumer.offsets_for_times([TopicPartition(*key, end) for key in keys], timeout=ASK_TIMEOUT_S))
+    assert all(row.offset >= 0 for row in rows), "as a start it would be the end of the log"
+    return rows

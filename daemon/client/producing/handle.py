@@ -1,0 +1,302 @@
+"""One librdkafka producer a process, by the native edge. Bytes in; delivery reports out, to the owner given with each.
+
+A thread of its own serves the reports. It waits without the interpreter's lock, and tells owners of all that have come
+by then in one go: beside a thread that computes it waits 5 ms for the lock (sys.getswitchinterval), and once for many.
+Room in a full queue is made by that thread alone, so its callbacks can't wait for room.
+
+After a fork librdkafka's threads are in the parent only, and what a child gave it would lie there for ever, without an
+error. So a child forgets the producer that it inherited, and its first event makes a new one.
+"""
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn, Protocol
+
+from ..._librdkafka import EventBatch, KafkaNotice, RecordWriter, Sender, error_name, error_text
+from ...errors import KafkaFailure
+from ...rate_limited_log import RateLimitedLog
+from ..events import Event
+from .delivery import DeliveryFailed, Origin, ProducerClosed, PublishError, QueueFull
+
+Record = tuple[RecordWriter, Event, bool]  # who writes it, a checked event, whether its trace is sampled
+RefreshToken = Callable[[str], tuple[Any, ...]]
+
+
+class Owner(Protocol):
+    """Who is told what became of a record. Runs on: the delivery thread."""
+
+    def delivered(self, partition: int, offset: int, count: int) -> None:
+        """`count` records of this owner are in the partition; `offset` is the last one's."""
+
+    def failed(self, code: int, value: bytes) -> None:
+        """One record was not delivered. code: librdkafka's."""
+
+
+QUEUE_FULL: Final = -184  # _QUEUE_FULL
+DESTROYED: Final = -197  # _DESTROY: another thread has given this producer up meanwhile
+FATAL: Final = -150  # _FATAL: this producer takes nothing any more
+# How long the thread waits for reports before it looks whether it is to end; it is woken for that.
+SERVE_MS: Final = 1000
+# A wake-up for room may be missed by a sender that is just about to wait.
+FULL_TICK_S: Final = 0.02
+# A flush that waits longer could not be interrupted by Ctrl-C.
+FLUSH_TICK_S: Final = 0.1
+WARN_INTERVAL_S: Final = 10.0
+# syslog's levels, as librdkafka has them, to logging's.
+LOG_LEVELS: Final = (50, 50, 50, 40, 30, 20, 20, 10)
+
+_handles: "weakref.WeakSet[Handle]" = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for handle in list(_handles):
+        handle.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+class Handle:
+    """Owns the librdkafka producer, and the thread that serves its delivery reports.
+
+    All methods may be called from any thread. refresh_token: see Sender.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, str],
+        topic: str,
+        queue_timeout_s: float,
+        log: logging.Logger,
+        refresh_token: RefreshToken | None = None,
+    ) -> None:
+        self.topic = topic
+        self.queue_timeout_s = queue_timeout_s
+        self._options = dict(options)
+        self._refresh_token = refresh_token
+        self._log = log
+        self._limited_log = RateLimitedLog(log, WARN_INTERVAL_S, time.monotonic)
+        self._closed = False
+        self._reset()
+        self._open()
+        _handles.add(self)
+
+    def _reset(self) -> None:
+        """Everything that a child must not share with its parent."""
+        self.origin = Origin(self.topic, self._say_failure)
+        self._sender: Sender | None = None
+        self._send: Callable[..., int] = self._send_first
+        self._opening = threading.Lock()
+        self._using = threading.Lock()  # held by a flush, and by who destroys
+        self._room = threading.Condition()
+        self._wanting_room = 0
+        self._thread: threading.Thread | None = None
+        self._serving: set[int] = set()  # delivery threads: their callbacks can't wait for themselves
+        self._failed_count = 0
+
+    def _open(self) -> Sender:
+        with self._opening:
+            if self._closed:
+                raise ProducerClosed("the producer is closed")
+            if self._sender is None:
+                try:
+                    sender = Sender(self._options, self.topic, self._refresh_token)
+                except KafkaFailure as error:
+                    raise ValueError(f"librdkafka refuses an option: {error}") from error
+                self._thread = threading.Thread(target=self._run, args=(sender,), name="ingestd-delivery", daemon=True)
+                self._sender, self._send = sender, sender.send
+                self._thread.start()
+            return self._sender
+
+    def forget(self) -> None:
+        """Runs on: the child of a fork, before anything else of it."""
+        self.origin.inherited = True
+        if self._sender is not None:
+            self._sender.abandon()
+        self._reset()
+
+    # Sending
+
+    def send(self, record: Record, owner: Owner) -> None:
+        """Give one record to librdkafka, which copies it. Blocks up to `queue_timeout_s` while the queue is full.
+
+        Raises InvalidEvent, QueueFull, ProducerClosed, or DeliveryFailed when librdkafka refuses it.
+        """
+        code = self._send(*record, owner)
+        if code:
+            self._send_after(code, record, owner)
+
+    def try_send(self, record: Record, owner: Owner) -> bool:
+        """As `send`, but False at once when the queue is full."""
+        code = self._send(*record, owner)
+        if code == QUEUE_FULL:
+            return False
+        if code:
+            raise self.refusal(code)
+        return True
+
+    def send_batch(self, batch: EventBatch, owner: Owner) -> tuple[int, PublishError | None]:
+        """As `send` for each event. How many were sent, and the error that kept the rest back."""
+        sent_count, deadline_s = 0, time.monotonic() + self.queue_timeout_s
+        try:
+            while sent_count < len(batch):
+                count, code = self.try_send_batch(batch, sent_count, len(batch), owner)
+                sent_count += count
+                if count:
+                    deadline_s = time.monotonic() + self.queue_timeout_s
+                if code == QUEUE_FULL:
+                    self._wait_for_room(deadline_s - time.monotonic())
+                elif code:
+                    raise self.refusal(code)
+        except PublishError as error:
+            return sent_count, error
+        return sent_count, None
+
+    def try_send_batch(self, batch: EventBatch, begin: int, end: int, owner: Owner) -> tuple[int, int]:
+        """How many of the events from `begin` up to `end` were sent, and the code that kept back the next, or 0."""
+        if self._closed:
+            self._send_closed()
+        count, code = (self._sender or self._open()).send_events(batch, begin, end, owner)
+        return count, 0 if code == DESTROYED else code  # the next one takes the rest
+
+    def _send_first(self, *record: Any) -> int:
+        """Stands for the sender's `send` in a child until its first event, and after a fatal error."""
+        return self._open().send(*record)
+
+    def _send_closed(self, *record: Any) -> NoReturn:
+        raise ProducerClosed("the producer is closed")
+
+    def _send_after(self, code: int, record: Record, owner: Owner) -> None:
+        """What was refused with this code: wait for room, or raise."""
+        deadline_s = time.monotonic() + self.queue_timeout_s
+        while code in (QUEUE_FULL, DESTROYED):
+            if code == QUEUE_FULL:
+                self._wait_for_room(deadline_s - time.monotonic())
+            code = self._send(*record, owner)
+        if code:
+            raise self.refusal(code)
+
+    def _wait_for_room(self, left_s: float) -> None:
+        if left_s <= 0:
+            raise QueueFull(self.full_text())
+        if threading.get_ident() in self._serving:
+            raise QueueFull(
+                "the queue is full, and a callback of a delivery can't wait for room; the event was not sent"
+            )
+        with self._room:
+            self._wanting_room += 1
+            self._room.wait(min(left_s, FULL_TICK_S))
+            self._wanting_room -= 1
+
+    def full_text(self) -> str:
+        """What QueueFull says."""
+        return (
+            f"the queue was full for {self.queue_timeout_s:g} s: {self.waiting_count()} events wait for "
+            f"{self._options['bootstrap.servers']}; the event was not sent"
+        )
+
+    def refusal(self, code: int) -> DeliveryFailed:
+        """The error of an event that librdkafka did not take."""
+        if code == FATAL and self._sender is not None:
+            self._renew(self._sender)
+        return DeliveryFailed(f"librdkafka refused the event: {error_text(code)}", code, error_name(code))
+
+    def _say_failure(self, failure: PublishError) -> None:
+        """So that a program which looks at no future has a line all the same."""
+        self._failed_count += 1
+        name = failure.name if isinstance(failure, DeliveryFailed) else type(failure).__name__
+        self._limited_log.say(logging.WARNING, "an event was not delivered", name, error=str(failure), topic=self.topic)
+
+    def say(self, level: int, message: str, **fields: object) -> None:
+        """A line of the log, the same one once in WARN_INTERVAL_S."""
+        self._limited_log.say(level, message, **fields)
+
+    # Serving delivery reports
+
+    def _run(self, sender: Sender) -> None:
+        """Runs on: the delivery thread of `sender`, until that is closed or given up and owes no report."""
+        ident = threading.get_ident()
+        self._serving.add(ident)
+        while self._sender is sender or not sender.retire():
+            notices, errors = sender.serve(SERVE_MS)
+            for notice in notices:
+                self._on_notice(sender, notice)
+            for error in errors:  # of a program's own callback: everybody else was told
+                self._log.error("a callback failed", exc_info=error)
+            if self._wanting_room:
+                with self._room:
+                    self._room.notify_all()
+        with self._using:
+            sender.destroy()
+        self._serving.discard(ident)
+
+    def _on_notice(self, sender: Sender, notice: KafkaNotice) -> None:
+        """Runs on: the delivery thread. Of an error that matters librdkafka writes a line too."""
+        if notice.fatal:
+            self._log.error("librdkafka gave up a producer", extra={"error": notice.text})
+            self._renew(sender)
+        elif notice.kind == "log":
+            self._log.log(LOG_LEVELS[notice.level & 7], "%s: %s", notice.name, notice.text)
+
+    def _renew(self, sender: Sender) -> None:
+        """After a fatal error: the events of `sender` fail, as its own thread reports, and a new one takes the next."""
+        with self._opening:
+            if self._sender is not sender or self._closed:
+                return
+            self._sender, self._send = None, self._send_first
+        with self._using:
+            sender.purge()
+        sender.wake()
+
+    # Ending
+
+    def waiting_count(self) -> int:
+        """Events that have no delivery report yet."""
+        sender = self._sender
+        return 0 if sender is None else sender.waiting_count
+
+    def flush(self, timeout_s: float) -> int:
+        """Send what lingers, and wait for all reports. How many events still wait when the time is over."""
+        sender, deadline_s = self._sender, time.monotonic() + timeout_s
+        if sender is None:
+            return 0
+        self._refuse_in_callback()
+        while True:
+            left_s = deadline_s - time.monotonic()
+            with self._using:
+                if self._sender is not sender:
+                    return 0  # closed or given up by another thread: its futures say what became of them
+                if sender.flush(round(1000 * max(0.0, min(left_s, FLUSH_TICK_S)))):
+                    return 0
+                if left_s <= 0:
+                    return sender.waiting_count
+
+    def _refuse_in_callback(self) -> None:
+        if threading.get_ident() in self._serving:
+            raise RuntimeError("a callback of a delivery can't wait for deliveries")
+
+    def close(self, timeout_s: float) -> int:
+        """Flush, then give up what still waits: its futures fail. Returns how many were given up.
+
+        Does nothing the second time.
+        """
+        self._refuse_in_callback()
+        with self._opening:
+            already, self._closed = self._closed, True
+            sender, thread = self._sender, self._thread
+            self._send = self._send_closed
+        if already or sender is None or thread is None:
+            return 0
+        failed_before = self._failed_count
+        if gave_up := self.flush(timeout_s) > 0:
+            failed_before = self._failed_count
+            with self._using:
+                sender.purge()
+        self._sender = None
+        sender.wake()
+        thread.join()
+        return self._failed_count - failed_before if gave_up else 0

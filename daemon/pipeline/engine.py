@@ -1,0 +1,346 @@
+"""The engine: when to take, when to hold back, when a batch is done. Rooms in; batches moved. One thread, the loop's.
+
+A batch is taken, processed, and handed to both sinks; when neither is owed anything it is closed in the ledger and
+booked. Holding back is not taking: the records stay in librdkafka's bounded prefetch, and then in Kafka.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+from .._fastpath import Batch, ErrorCounts, IndexCache, RouteTable, process_batch
+from ..events.old_topics import Converter
+from ..events.vocabulary import Fault
+from ..telemetry.happenings import DEAD_LETTERED, DROPPED, HELD_BACK, Occurrences
+from ..telemetry.loop_phases import COMMIT, POLL, PROCESS
+from ..telemetry.metrics import Books, Counters
+from .ledger import Key, Ledger, LedgerSpan
+
+OWES_KAFKA = 1
+OWES_REDIS = 2
+# How long the loop may be kept from delivery reports and replies by taking. One batch is about 3 ms.
+PUMP_BUDGET_S = 0.01
+# Batches kept for reuse, so that their buffers need no page faults. More would keep a burst's memory for ever.
+POOL_MAX = 8
+# Open batches beyond those that in_flight_events_max fills: small ones, when little comes in. Each has full arrays.
+OPEN_BATCHES_EXTRA = 8
+# Less than this is not worth a batch while others are open: the next finished one makes more room.
+TAKE_MIN = 64
+# `sample` is called so often. Back-pressure is said when it lasts: at full load it comes and goes all the time.
+SAMPLE_INTERVAL_S = 0.1
+HELD_SAMPLES = 10
+# What one event is taken to need before any was seen: 20 KB with its Redis bytes. Taken for small ones, a first batch
+# of such events held twice what memory_limit_mib allows; with small ones, only the first batch is a smaller one.
+FIRST_EVENT_BYTES = 65_536
+
+
+class Limits(NamedTuple):
+    """From pipeline.*; `held_bytes_max` is its share of memory_limit_mib."""
+
+    batch_events_max: int
+    in_flight_events_max: int
+    held_bytes_max: int
+
+    @property
+    def open_batches_max(self) -> int:
+        return self.in_flight_events_max // self.batch_events_max + OPEN_BATCHES_EXTRA
+
+
+class Taker(Protocol):
+    """What the engine needs of the source."""
+
+    def take(self, batch: Batch, records_max: int) -> bool: ...
+    def topic(self, slot: int) -> str: ...
+
+
+class Sink(Protocol):
+    """What the engine needs of a sink."""
+
+    def submit(self, batch: Batch) -> None: ...
+
+
+class DeadLetterSink(Sink, Protocol):
+    """The Kafka sink, which also takes what another sink refused."""
+
+    def bury(self, batch: Batch, record_indexes: list[int]) -> None: ...
+
+
+class Engine:
+    """Runs on: the loop. `connect` gives it its neighbours, which need `kafka_done` and `redis_done` themselves."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        table: RouteTable,
+        cache: IndexCache,
+        ledger: Ledger,
+        books: Books,
+        counters: Counters,
+        wall_s: Callable[[], float],
+        log: logging.Logger,
+        convert: Converter | None = None,
+    ) -> None:
+        self.limits = limits
+        self._convert = convert  # of old topics; None: there are none
+        self.table = table
+        self._cache = cache
+        self._ledger = ledger
+        self._books = books
+        self._counters = counters
+        self._phases = counters.phases
+        self._end_to_end = counters.histogram("ingestd_end_to_end_seconds")
+        self.errors = ErrorCounts()
+        self._wall_s = wall_s
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._occurrences = Occurrences(counters, log, self._loop.time)
+        self._pool: list[Batch] = []
+        self._open: dict[int, tuple[Batch, int]] = {}  # batch id -> batch, and the bytes counted for it
+        self._next_batch_id = 1
+        self._holds = 0
+        self._pump_scheduled = False
+        self._progress = asyncio.Event()
+        self._event_bytes = float(FIRST_EVENT_BYTES)
+        self.in_flight_events = 0
+        self.held_bytes = 0
+        self.holding_back = False  # by its own limits, with records waiting
+        self.samples = 0
+        self._held_samples = 0  # one after the other, up to now
+        self.held_back_samples = {"kafka": 0, "redis": 0}
+        self.look: Callable[[Batch], None] | None = None  # for the taps, set while there are any
+
+    def connect(self, source: Taker, kafka: DeadLetterSink, redis: Sink) -> None:
+        self._source, self._kafka, self._redis = source, kafka, redis
+
+    def swap_table(self, table: RouteTable) -> None:
+        """The same rules with other taps, from the next batch on."""
+        self.table = table
+
+    def swap(self, limits: Limits, table: RouteTable) -> None:
+        """Other limits, rules and times to live, from the next batch on. What is open keeps what it was made with."""
+        if limits.batch_events_max != self.limits.batch_events_max:
+            self._pool.clear()
+        self.limits, self.table = limits, table
+        # What it knows of TTLs was set by the old ones.
+        self._cache.clear()
+        self.schedule()
+
+    # Taking
+
+    def pump(self) -> None:
+        """Take what there is and what there is room for. Called when the data queue wakes, and when room was made."""
+        self._pump_scheduled = False
+        if self._holds:
+            return
+        stop_s = self._loop.time() + PUMP_BUDGET_S
+        phase_before = self._phases.enter(POLL)
+        more = True
+        while more:
+            records_max = self.room()
+            self.holding_back = records_max <= 0
+            if self.holding_back:
+                break
+            batch = self._pool.pop() if self._pool else Batch(self.limits.batch_events_max)
+            more = self._source.take(batch, records_max)
+            if batch.record_count:
+                self._start(batch)
+            else:
+                self._pool.append(batch)
+            # When the queue was emptied its eventfd wakes us.
+            if more and self._loop.time() >= stop_s:
+                self.schedule()
+                break
+        self._phases.enter(phase_before)
+
+    def schedule(self) -> None:
+        """Pump soon, behind what else the loop has to do."""
+        if not self._pump_scheduled:
+            self._pump_scheduled = True
+            self._loop.call_soon(self.pump)
+
+    def room(self) -> int:
+        """How many records may be taken now."""
+        limits = self.limits
+        if len(self._open) >= limits.open_batches_max:
+            return 0
+        records_max = min(limits.batch_events_max, limits.in_flight_events_max - self.in_flight_events)
+        records_max = min(records_max, int((limits.held_bytes_max - self.held_bytes) / self._event_bytes))
+        if not self._open:
+            return max(1, records_max)  # one giant alone may pass the limit: else it stands for ever
+        return records_max if records_max >= min(TAKE_MIN, limits.batch_events_max) else 0
+
+    def _start(self, batch: Batch) -> None:
+        batch.batch_id = batch_id = self._next_batch_id
+        self._next_batch_id += 1
+        self._phases.enter(PROCESS)
+        self._open_spans(batch)
+        if self._convert is not None:
+            self._convert(batch, self._source.topic)
+        process_batch(batch, self.table, self._cache, int(self._wall_s()), self.errors)
+        if self.look is not None:
+            self.look(batch)
+        held_bytes = batch.held_bytes
+        self._open[batch_id] = (batch, held_bytes)
+        self.held_bytes += held_bytes
+        self.in_flight_events += batch.record_count
+        # Rises at once and falls slowly: the next batch is sized for events as large as the last.
+        mean_bytes = held_bytes / batch.record_count
+        self._event_bytes = max(mean_bytes, 0.9 * self._event_bytes + 0.1 * mean_bytes)
+        batch.owes = OWES_KAFKA | OWES_REDIS
+        batch.taken_at_s = self._loop.time()
+        self._kafka.submit(batch)
+        self._redis.submit(batch)
+        self._phases.enter(POLL)
+
+    def _open_spans(self, batch: Batch) -> None:
+        topic = self._source.topic
+        spans = [
+            LedgerSpan(
+                topic(span.topic_slot),
+                span.partition,
+                span.first_offset,
+                span.last_offset,
+                span.received_count,
+                span.leader_epoch,
+                span.first_timestamp_ms,
+            )
+            for span in batch.spans()
+        ]
+        for span in spans:
+            self._books.received(span.topic, span.received_count)
+        for span in self._ledger.open(batch.batch_id, spans):
+            self._books.ended(span.topic, abandoned=span.received_count)
+
+    # Ends
+
+    def kafka_done(self, batch: Batch) -> None:
+        """Every record made from the batch was acknowledged."""
+        batch.owes &= ~OWES_KAFKA
+        if not batch.owes:
+            self._close(batch)
+
+    def redis_done(self, batch: Batch) -> None:
+        """Every Redis reply is in; `batch.slot` has the records that were refused for good."""
+        batch.owes &= ~OWES_REDIS
+        if not batch.owes:
+            self._close(batch)
+
+    def _close(self, batch: Batch) -> None:
+        if batch.slot:
+            refused, batch.slot = batch.slot, None
+            batch.owes = OWES_KAFKA
+            batch.taken_at_s = self._loop.time()  # Kafka has had its share: what follows is a hand-over of its own
+            self._kafka.bury(batch, refused)
+            return
+        phase_before = self._phases.enter(COMMIT)
+        _, held_bytes = self._open.pop(batch.batch_id)
+        self.held_bytes -= held_bytes
+        self.in_flight_events -= batch.record_count
+        self._book(batch)
+        batch.release()
+        batch.batch_id = 0
+        batch.table = None
+        if len(self._pool) < POOL_MAX and batch.events_max == self.limits.batch_events_max:
+            self._pool.append(batch)
+        self._progress.set()
+        if self.holding_back:
+            self.schedule()
+        self._phases.enter(phase_before)
+
+    def _book(self, batch: Batch) -> None:
+        spans = batch.spans()
+        wall_s = self._wall_s()
+        any_dead = False
+        for span, live in zip(spans, self._ledger.finish(batch.batch_id), strict=True):
+            any_dead = any_dead or span.dead_count > 0
+            if live:
+                delivered = span.received_count - span.dropped_count - span.dead_count
+                self._books.ended(
+                    self._source.topic(span.topic_slot),
+                    delivered=delivered,
+                    dropped=span.dropped_count,
+                    dead_lettered=span.dead_count,
+                )
+                if span.first_timestamp_ms >= 0:
+                    age_s = wall_s - span.first_timestamp_ms / 1000
+                    self._end_to_end.observe(max(0.0, age_s), span.received_count)  # clocks of others may be ahead
+            if span.dropped_count:
+                self._occurrences.note(DROPPED, "rule", "true", count=span.dropped_count)
+        if any_dead:
+            for fault, count in batch.fault_counts().items():
+                self._occurrences.note(DEAD_LETTERED, Fault(fault).name.lower(), count=count)
+
+    # Standing still
+
+    def hold(self) -> None:
+        """Take nothing until as many `resume`s came. For rebalances and the stop."""
+        self._holds += 1
+
+    def resume(self) -> None:
+        assert self._holds > 0
+        self._holds -= 1
+        self.schedule()  # the eventfd does not tell of what came meanwhile
+
+    async def drained(self, keys: Iterable[Key] | None, timeout_s: float) -> bool:
+        """Wait until these partitions, or all, owe nothing. False when the time is over first."""
+        wanted = None if keys is None else list(keys)
+        deadline_s = self._loop.time() + timeout_s
+        while self._ledger.unfinished(wanted):
+            left_s = deadline_s - self._loop.time()
+            if left_s <= 0:
+                return False
+            self._progress.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._progress.wait()
+            except TimeoutError:
+                pass  # the loop's head decides
+        return True
+
+    @property
+    def open_batches(self) -> int:
+        return len(self._open)
+
+    @property
+    def batch_count(self) -> int:
+        """Batches taken since the start."""
+        return self._next_batch_id - 1
+
+    def sample(self) -> None:
+        """Look whether a sink holds it back, and which. Called ten times a second: two looks at the totals give shares.
+
+        A batch that owes only one sink says which is the slower. What owes both says nothing.
+        """
+        self.samples += 1
+        if not self.holding_back:
+            if self._held_samples >= HELD_SAMPLES:
+                self._log.info("events are taken again", extra={"after_s": self._held_samples * SAMPLE_INTERVAL_S})
+            self._held_samples = 0
+            return
+        owed = [batch.owes for batch, _ in self._open.values()]
+        sink = "redis" if owed.count(OWES_REDIS) >= owed.count(OWES_KAFKA) else "kafka"
+        self.held_back_samples[sink] += 1
+        self._held_samples += 1
+        if self._held_samples == HELD_SAMPLES:
+            self._occurrences.note(HELD_BACK, sink, limit=self.held_back_by(), in_flight_events=self.in_flight_events)
+
+    def held_back_by(self) -> str | None:
+        """Why nothing is taken: a key of the config, or what the loop waits for. None: it takes what comes."""
+        if self._holds:
+            return "a rebalance or the stop"
+        if not self.holding_back:
+            return None
+        limits = self.limits
+        records_max = limits.in_flight_events_max - self.in_flight_events
+        if len(self._open) >= limits.open_batches_max or records_max < min(TAKE_MIN, limits.batch_events_max):
+            return "pipeline.in_flight_events_max"
+        return "pipeline.memory_limit_mib"
+
+    def release_all(self) -> None:
+        """At the end, when no sink reads them any more: let go of every record, as a consumer of which one is held
+        can't be destroyed. Nothing is booked or stored."""
+        self._pool.clear()
+        for batch, _ in self._open.values():
+            batch.abandon()
+        self._open.clear()
