@@ -13,7 +13,7 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
-from ingestd.cli.private_redis import find_server
+from ingestd.cli.demo.private_redis import find_server
 from ingestd.errors import IngestdError
 from tests.support import kafka_node, systemd_lab
 from tests.support.kafka_node import KafkaNode

@@ -18,7 +18,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 FOLDER = ROOT / "docs" / "pictures"
 TOP_COLUMNS, TRACE_COLUMNS = 116, 100
 # As many shops as keep a small machine busy without holding it back.

@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 # Starts as `nohup python ... &` of a shell would, and loads the harness.
 PROGRAM = """
 import os, signal, subprocess, sys

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.cli.private_redis import find_server
+from ingestd.cli.demo.private_redis import find_server
 from ingestd.errors import IngestdError
 
 

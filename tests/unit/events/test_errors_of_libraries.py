@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingestd import legacy
 from ingestd._fastpath import UNREADABLE, json_fault
-from ingestd.legacy import RAW, NoEvent, convert
-from ingestd.model import Fault
+from ingestd.events import old_topics
+from ingestd.events.old_topics import RAW, NoEvent, convert
+from ingestd.events.vocabulary import Fault
 from tests.support import model, shapes
 from tests.support.fastpath import compiled, record, rule, run_records, table
 
@@ -72,7 +72,7 @@ def test_an_event_has_the_same_fault_whatever_its_decoder_raises(
 def test_an_old_message_has_the_same_fault_whatever_its_decoder_raises(
     error: Exception, payload: bytes, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setitem(legacy._DECODERS, RAW, raises_instead(legacy._DECODERS[RAW], error))
+    monkeypatch.setitem(old_topics._DECODERS, RAW, raises_instead(old_topics._DECODERS[RAW], error))
     with pytest.raises(NoEvent) as caught:
         convert(payload, RAW, "a-0-1", 0, "s")
     assert caught.value.args[0] is fault
