@@ -207,6 +207,14 @@ class Config(Section):
 class StrictLoader(yaml.SafeLoader):
     """YAML in which a key that stands twice is an error, and a date stays text."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Also a scalar that is not what its form or its tag says is a YAMLError: `0x_`, `!!int x`."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError) as error:
+            what = f"{str(node.value)[:40]!r} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+
 
 def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
@@ -223,6 +231,10 @@ StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _ma
 StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: node.value)
 
 
+class UnsetVariable(Problem):
+    """The config has a variable that the environment has not."""
+
+
 class Substituted(str):
     """A scalar with variables in it. The key that it is for says whether it is a text, a number or a boolean."""
 
@@ -232,7 +244,10 @@ class Substituted(str):
         tag = loader.resolve(yaml.ScalarNode, str(self), (True, False))
         if tag not in _PLAIN_TAGS:
             return str(self)
-        return loader.construct_object(yaml.ScalarNode(tag, str(self)))
+        try:
+            return loader.construct_object(yaml.ScalarNode(tag, str(self)))
+        except yaml.YAMLError:
+            return str(self)
 
 
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
@@ -257,7 +272,9 @@ def _substitute(value: Any, path: str, problems: list[Problem]) -> Any:
             return "$"
         found = os.environ.get(name, default)
         if found is None:
-            problems.append(Problem(path, f"the environment has no {name}", f"set it, or write ${{{name}:-default}}"))
+            problems.append(
+                UnsetVariable(path, f"the environment has no {name}", f"set it, or write ${{{name}:-default}}")
+            )
             return ""
         return found
 
@@ -286,6 +303,23 @@ def _walk(kind: Any, value: Any, path: str, problems: list[Problem]) -> Any:
     return _walk_leaf(kind, arms, value, path, problems)
 
 
+def _wanted(arms: tuple[Any, ...]) -> str:
+    """What a key takes, in words."""
+    found = [_KIND_WORDS[get_origin(arm) or arm] for arm in arms if get_origin(arm) is not Literal]
+    return " or ".join(found)
+
+
+_KIND_WORDS = {
+    bool: "true or false",
+    dict: "a mapping",
+    float: "a number",
+    int: "a whole number",
+    str: "a text",
+    tuple: "a list",
+    NoneType: "null",
+}
+
+
 def _walk_leaf(kind: Any, arms: tuple[Any, ...], value: Any, path: str, problems: list[Problem]) -> Any:
     words = [word for arm in arms if get_origin(arm) is Literal for word in get_args(arm)]
     if isinstance(value, Substituted):
@@ -296,14 +330,15 @@ def _walk_leaf(kind: Any, arms: tuple[Any, ...], value: Any, path: str, problems
             value = None if value == "" and NoneType in arms else str(value)
     try:
         return msgspec.convert(value, kind, strict=True)
-    except msgspec.ValidationError as error:
+    except (msgspec.MsgspecError, ValueError):
+        wanted = "" if words else f": it must be {_wanted(arms)}"
         mend = ""
         if words:
             near = difflib.get_close_matches(str(value), words, 1)
             mend = (f"did you mean {near[0]}? " if near else "") + f"one of {', '.join(words)}"
         elif isinstance(value, str) and any(get_origin(arm) is tuple for arm in arms):
             mend = f"write it as a list: [{value}]"
-        problems.append(Problem(path, f"{value!r} does not fit: {str(error).split(' - at')[0]}", mend))
+        problems.append(Problem(path, f"{value!r} does not fit{wanted}", mend))
         return None
 
 

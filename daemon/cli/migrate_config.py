@@ -11,7 +11,7 @@ import click
 import yaml
 
 from ingestd import config_check
-from ingestd.config import StrictLoader, TopicsConfig, keys, parse
+from ingestd.config import StrictLoader, TopicsConfig, UnsetVariable, keys, parse
 from ingestd.errors import ConfigError, IngestdError, Problem
 
 # Old key path -> new one, where the name has changed. Those that are spelt as they were need no line.
@@ -168,7 +168,7 @@ class Migration:
                 self.to_mend = config_check.check(parse(self.text()))
                 return
             except ConfigError as error:
-                unset = [problem for problem in error.problems if problem.what.startswith("the environment has no")]
+                unset = [problem for problem in error.problems if isinstance(problem, UnsetVariable)]
                 if len(unset) == len(error.problems):
                     self.notes += [f"{problem.path}: {problem.what}; so the rest was not checked" for problem in unset]
                     return
