@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 ENVIRONMENT := $(PYTHON) tests/support/environment.py
 
 .PHONY: help check machine build demo example test test-newest test-oldest test-real test-valkey test-systemd test-all
-.PHONY: types wheels bench bench-client debug lock clean
+.PHONY: types lint wheels bench bench-client debug lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Print every target with a sentence
@@ -66,6 +66,12 @@ test-all: build  ## Run all three in one go: every lane, and fail where one cann
 types: build  ## Check the client library with mypy --strict and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+lint: build  ## Check style and spelling of all files, and the subjects of the newest commits
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/python -m tools.commit_subjects
 
 WHEEL_TOOLS := build/wheels/tools
 $(WHEEL_TOOLS)/made: tools/wheels.lock
