@@ -5,13 +5,23 @@ The type of a key's field says how its value is read: `convert` walks types and 
 
 import difflib
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from ..errors import Problem
 from .keys import join
 from .variables import UNKNOWN, Substituted
+
+_KIND_WORDS: Final = {
+    bool: "true or false",
+    dict: "a mapping",
+    float: "a number",
+    int: "a whole number",
+    str: "a text",
+    tuple: "a list",
+    NoneType: "null",
+}
 
 
 def convert(kind: Any, value: Any, path: str, problems: list[Problem]) -> Any:
@@ -35,6 +45,12 @@ def convert(kind: Any, value: Any, path: str, problems: list[Problem]) -> Any:
     return _leaf(kind, arms, value, path, problems)
 
 
+def _wanted(arms: tuple[Any, ...]) -> str:
+    """The kinds of value that a key takes, in words for people."""
+    found = [_KIND_WORDS[get_origin(arm) or arm] for arm in arms if get_origin(arm) is not Literal]
+    return " or ".join(found)
+
+
 def _leaf(kind: Any, arms: tuple[Any, ...], value: Any, path: str, problems: list[Problem]) -> Any:
     words = [word for arm in arms if get_origin(arm) is Literal for word in get_args(arm)]
     if isinstance(value, Substituted):
@@ -45,14 +61,15 @@ def _leaf(kind: Any, arms: tuple[Any, ...], value: Any, path: str, problems: lis
             value = None if value == "" and NoneType in arms else str(value)
     try:
         return msgspec.convert(value, kind, strict=True)
-    except msgspec.ValidationError as error:
+    except (msgspec.MsgspecError, ValueError):
+        wanted = "" if words else f": it must be {_wanted(arms)}"
         mend = ""
         if words:
             near = difflib.get_close_matches(str(value), words, 1)
             mend = (f"did you mean {near[0]}? " if near else "") + f"one of {', '.join(words)}"
         elif isinstance(value, str) and any(get_origin(arm) is tuple for arm in arms):
             mend = f"write it as a list: [{value}]"
-        problems.append(Problem(path, f"{value!r} does not fit: {str(error).split(' - at')[0]}", mend))
+        problems.append(Problem(path, f"{value!r} does not fit{wanted}", mend))
         return None
 
 

@@ -14,6 +14,10 @@ _VARIABLE: Final = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?
 UNKNOWN: Final = object()
 
 
+class UnsetVariable(Problem):
+    """The config has a variable that the environment has not."""
+
+
 class Substituted(str):
     """A scalar with variables in it. The key that it is for says whether it is a text, a number or a boolean."""
 
@@ -34,7 +38,9 @@ def substitute(value: Any, path: str, problems: list[Problem]) -> Any:
             return "$"
         found = os.environ.get(name, default)
         if found is None:
-            problems.append(Problem(path, f"the environment has no {name}", f"set it, or write ${{{name}:-default}}"))
+            problems.append(
+                UnsetVariable(path, f"the environment has no {name}", f"set it, or write ${{{name}:-default}}")
+            )
             return ""
         return found
 
