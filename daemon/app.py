@@ -22,7 +22,7 @@ from . import __version__
 from ._fastpath import Batch, IndexCache, RouteTable
 from ._librdkafka import Consumer, Handle, KafkaNotice, Producer
 from .config import changes as reload
-from .config import checks, kafka_options
+from .config import checks, kafka_consumers, kafka_producers
 from .config.schema import Config
 from .errors import ConfigError, KafkaFailure, Problem
 from .events import rules
@@ -126,7 +126,7 @@ class App:
             make_converter(config),
         )
         self.consumer = Consumer(
-            kafka_options.consumer_options(config, self.client_id),
+            kafka_consumers.daemon_consumer_options(config, self.client_id),
             correlation_headers(config),
             config.kafka.index_only_topics,
         )
@@ -205,7 +205,7 @@ class App:
         return HealthReporter(self.config.health, service, self.host, self.instance, __version__)
 
     def make_producer(self, alone: bool) -> Producer:
-        options = kafka_options.single_record_options if alone else kafka_options.producer_options
+        options = kafka_producers.daemon_single_record_options if alone else kafka_producers.daemon_producer_options
         return Producer(
             options(self.config, self.client_id),
             self.topics.names,
@@ -444,7 +444,7 @@ def stacks() -> dict[str, list[str]]:
 def limits_of(config: Config) -> Limits:
     """The engine's limits."""
     pipeline = config.pipeline
-    return Limits(pipeline.batch_events_max, pipeline.in_flight_events_max, kafka_options.held_bytes_max(config))
+    return Limits(pipeline.batch_events_max, pipeline.in_flight_events_max, kafka_consumers.held_bytes_max(config))
 
 
 def make_converter(config: Config) -> Converter | None:

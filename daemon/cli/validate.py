@@ -14,8 +14,8 @@ from confluent_kafka.admin import ClusterMetadata
 from rich.console import Console
 from rich.text import Text
 
-from ..config import checks
-from ..config.kafka_options import message_bytes_max
+from ..config import checks, librdkafka_check
+from ..config.kafka_connection import CONNECTION_PREFIXES, message_bytes_max
 from ..config.loading import find, load
 from ..config.schema import Config, KafkaConfig, RedisConfig
 from ..config.secrets import secret_path, unreadable_files
@@ -23,8 +23,7 @@ from ..config.topic_pattern import TopicPattern
 from ..errors import ConfigError, Problem
 from ..pipeline.sinks.redis_server import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
 from . import EXIT_CONFIG, config_option
-from .shared import librdkafka_options
-from .topics import REACH_PREFIXES, Cluster, ClusterError, size_mend
+from .topics import Cluster, ClusterError, size_mend
 
 REDIS_VERSION_MIN = (6, 2)
 # Finding the master and asking it, each with its own dialling and reply.
@@ -35,7 +34,7 @@ CREATE_MEND = "ingestd topics create"
 KAFKA_PATHS = (
     "kafka.brokers",
     "kafka.security",
-    *(f"kafka.{side}_options.{prefix}" for side in ("consumer", "producer") for prefix in REACH_PREFIXES),
+    *(f"kafka.{side}_options.{prefix}" for side in ("consumer", "producer") for prefix in CONNECTION_PREFIXES),
 )
 REDIS_PATHS = ("redis.",)
 
@@ -99,11 +98,11 @@ def check_offline(config: Config, findings: Findings) -> None:
     """What can be seen without a cluster."""
     missing = list(unreadable_files(config))
     findings.problems += [*checks.check(config), *missing]
-    verdict = librdkafka_options.check(config, not missing)
-    findings.problems += verdict.problems
-    findings.warnings += verdict.warnings
+    found = librdkafka_check.check(config, not missing)
+    findings.problems += found.problems
+    findings.warnings += found.warnings
     findings.checked.append("the config: keys, values, topics, rules, files")
-    findings.checked.append(f"{verdict.option_count} options by librdkafka {verdict.version}")
+    findings.checked.append(f"{found.option_count} options by librdkafka {found.version}")
 
 
 def check_online(config: Config, findings: Findings) -> None:

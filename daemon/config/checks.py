@@ -7,7 +7,9 @@ from urllib.parse import parse_qs, urlsplit
 from ..errors import ConfigError, Problem
 from ..events.rules import MatchConfig, RuleConfig
 from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
-from .kafka_options import RECORD_MARGIN_BYTES, forbidden_options, held_bytes_max
+from .kafka_connection import RECORD_MARGIN_BYTES
+from .kafka_consumers import held_bytes_max, refused_consumer_options
+from .kafka_producers import refused_producer_options
 from .keys import values
 from .schema import Config
 from .secrets import unreadable_files
@@ -21,8 +23,9 @@ BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+):(\d{1,5})")
 
 def check(config: Config) -> list[Problem]:
     """All problems of sense that can be seen without a cluster."""
-    found = [*_ranges(config), *_kafka(config), *forbidden_options(config.kafka), *_topics(config), *_redis(config)]
-    found += [*_pipeline(config), *_http(config), *_rule_topics(config)]
+    found = [*_ranges(config), *_kafka(config)]
+    found += [*refused_consumer_options(config.kafka), *refused_producer_options(config.kafka)]
+    found += [*_topics(config), *_redis(config), *_pipeline(config), *_http(config), *_rule_topics(config)]
     names: set[str] = set()
     for index, rule in enumerate(config.rules):
         found += _rule(rule, f"rules[{index}]")

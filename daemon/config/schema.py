@@ -17,12 +17,12 @@ class TopicsConfig(Section):
     metrics: Annotated[str, Key("Where events of type metric go.", RESTART)] = "observability.metrics"
     alerts: Annotated[str, Key("Where events of type alert go.", RESTART)] = "observability.alerts"
     traces: Annotated[str, Key("Where events of type trace go.", RESTART)] = "observability.traces"
-    health_checks: Annotated[
-        str, Key("Where events of type health go, and the daemon's own.", RESTART)
-    ] = "observability.health"
-    dead_letter: Annotated[
-        str, Key("Where bad events go, unchanged, with the reason in headers.", RESTART)
-    ] = "observability.dead_letter"
+    health_checks: Annotated[str, Key("Where events of type health go, and the daemon's own.", RESTART)] = (
+        "observability.health"
+    )
+    dead_letter: Annotated[str, Key("Where bad events go, unchanged, with the reason in headers.", RESTART)] = (
+        "observability.dead_letter"
+    )
     raw_data: Annotated[str | None, Key("An old topic: its messages become log events; null: none.", RESTART)] = None
     processed_data: Annotated[str | None, Key("An old topic: its messages become alerts; null: none.", RESTART)] = None
 
@@ -104,9 +104,9 @@ class TlsConfig(Section):
 
 
 class RedisConfig(Section):
-    url: Annotated[
-        str, Key("redis://HOST:PORT/DATABASE, rediss:// (TLS), unix:///PATH; no password.", RESTART)
-    ] = "redis://localhost:6379/0"
+    url: Annotated[str, Key("redis://HOST:PORT/DATABASE, rediss:// (TLS), unix:///PATH; no password.", RESTART)] = (
+        "redis://localhost:6379/0"
+    )
     sentinel: Annotated[
         SentinelConfig | None,
         Key("{master: NAME, nodes: [HOST:PORT]}: the sentinels say where the master is.", RESTART),
@@ -274,9 +274,9 @@ class ControlConfig(Section):
 
 
 class LoggingConfig(Section):
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"], Key("debug, info, warning or error.", RELOAD)
-    ] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Key("debug, info, warning or error.", RELOAD)] = (
+        "info"
+    )
     format: Annotated[
         Literal["auto", "json", "plain"],
         Key("auto: journald under systemd, plain on a terminal, else json; or json, plain.", RESTART),
