@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import click
 import redis
-import redis.asyncio
 from confluent_kafka.admin import ClusterMetadata
 from rich.console import Console
 from rich.text import Text
@@ -17,11 +16,12 @@ from rich.text import Text
 from ..config import checks, librdkafka_check
 from ..config.kafka_connection import CONNECTION_PREFIXES, message_bytes_max
 from ..config.loading import find, load
+from ..config.redis_options import DIAL_TIMEOUT_S, Endpoint
 from ..config.schema import Config, KafkaConfig, RedisConfig
-from ..config.secrets import secret_path, unreadable_files
+from ..config.secrets import unreadable_files
 from ..config.topic_pattern import TopicPattern
 from ..errors import ConfigError, Problem
-from ..pipeline.sinks.redis_server import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
+from ..pipeline.sinks.redis_server import connect, find_endpoint
 from . import EXIT_CONFIG, config_option
 from .topics import Cluster, ClusterError, size_mend
 
@@ -243,30 +243,7 @@ class RedisAnswer(NamedTuple):
 async def ask_redis(config: RedisConfig) -> RedisAnswer:
     """Raises redis.RedisError, OSError or ValueError."""
     endpoint = await find_endpoint(config)
-    username, password = credentials(config)
-    scheme = "redis" if endpoint.tls is None else "rediss"
-    url = (
-        config.url
-        if config.sentinel is None
-        else f"{scheme}://{address(endpoint.host, endpoint.port)}/{endpoint.database}"
-    )
-    files = {
-        "ssl_ca_certs": config.tls.ca_file,
-        "ssl_certfile": config.tls.cert_file,
-        "ssl_keyfile": config.tls.key_file,
-    }
-    secure = {} if endpoint.tls is None else {key: str(secret_path(name)) for key, name in files.items() if name}
-    dialling = {} if endpoint.path else {"socket_connect_timeout": DIAL_TIMEOUT_S}
-    client = redis.asyncio.Redis.from_url(
-        url,
-        username=username,
-        password=password,
-        socket_timeout=DIAL_TIMEOUT_S,
-        retry=ONE_TRY,
-        decode_responses=True,
-        **dialling,
-        **secure,
-    )
+    client = connect(config, endpoint, decode_responses=True)
     try:
         info = await client.info()
         try:

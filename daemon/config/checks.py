@@ -217,6 +217,10 @@ def _redis_url(url: str) -> Iterator[Problem]:
     # An @ anywhere: an unescaped slash in a password ends what urlsplit takes for the host.
     elif "@" in (parts.netloc if parts.scheme == "unix" else url) or query.keys() & {"username", "password"}:
         yield Problem("redis.url", "holds a user name or password", "use redis.username and redis.password_file")
+    elif query.keys() - {"db"}:
+        yield Problem("redis.url", "has other parameters than db, which nothing reads", "leave them out")
+    elif not all(re.fullmatch(r"\d+", number) for number in query.get("db", [])):
+        yield Problem("redis.url", "its database is no number", "redis://HOST:PORT/DATABASE")
     elif port_is_bad or (parts.scheme != "unix" and not re.fullmatch(r"/?|/\d+", parts.path)):
         yield Problem("redis.url", "its port or database is no number in range", "redis://HOST:PORT/DATABASE")
 

@@ -245,7 +245,18 @@ def test_a_password_in_the_url_is_pointed_to_its_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://localhost", "localhost:6379", "", "redis://h:99999", "redis://h/x", "redis://h:port"]
+    "url",
+    [
+        "http://localhost",
+        "localhost:6379",
+        "",
+        "redis://h:99999",
+        "redis://h/x",
+        "redis://h:port",
+        "redis://h?db=x",
+        "redis://h?socket_timeout=5",
+        "rediss://h?ssl_cert_reqs=none",
+    ],
 )
 def test_a_url_that_is_not_of_redis_is_refused(url: str) -> None:
     assert paths_of(f"redis: {{url: '{url}'}}") == ["redis.url"]
@@ -258,6 +269,8 @@ def test_a_url_that_is_not_of_redis_is_refused(url: str) -> None:
         "rediss://10.0.0.1:6380/2",
         "unix:///run/redis/redis.sock",
         "redis://[::1]:6379",
+        "redis://h?db=3",
+        "unix:///run/redis.sock?db=2",
         "redis://redis-cluster-ip.example.org:6379/0",
     ],
 )
