@@ -1,4 +1,4 @@
-"""`ingestd migrate-config`: a config of the pipeline before ingestd in; a new one, and what was left out, out."""
+"""`ingestd migrate-config`: turns a config of the pipeline before ingestd into a new one, and says what is left out."""
 
 import re
 import sys
