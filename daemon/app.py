@@ -22,8 +22,8 @@ from . import __version__
 from ._fastpath import Batch, IndexCache, RouteTable
 from ._librdkafka import Consumer, Handle, KafkaNotice, Producer
 from .config import changes as reload
-from .config import checks, kafka_options
-from .config.schema import Config, control_path
+from .config import checks, kafka_consumers, kafka_producers
+from .config.schema import Config
 from .errors import ConfigError, KafkaFailure, Problem
 from .events import rules
 from .events.old_topics import Converter
@@ -101,7 +101,7 @@ class App:
         self.failure: BaseException | None = None
         # First of all: a port in use is a ConfigError, and nothing that would have to be torn down is there yet.
         self.http = HttpServer(config.http.listen, "http.listen", log) if config.http.listen else None
-        path = control_path(config)
+        path = config.control.socket_path()
         # A tap goes on until who looks on has seen enough.
         self.control = HttpServer(path, "control.socket", log, answer_timeout_s=None) if path else None
         self.build()
@@ -126,7 +126,7 @@ class App:
             make_converter(config),
         )
         self.consumer = Consumer(
-            kafka_options.consumer_options(config, self.client_id),
+            kafka_consumers.daemon_consumer_options(config, self.client_id),
             correlation_headers(config),
             config.kafka.index_only_topics,
         )
@@ -205,7 +205,7 @@ class App:
         return HealthReporter(self.config.health, service, self.host, self.instance, __version__)
 
     def make_producer(self, alone: bool) -> Producer:
-        options = kafka_options.single_record_options if alone else kafka_options.producer_options
+        options = kafka_producers.daemon_single_record_options if alone else kafka_producers.daemon_producer_options
         return Producer(
             options(self.config, self.client_id),
             self.topics.names,
@@ -444,12 +444,12 @@ def stacks() -> dict[str, list[str]]:
 def limits_of(config: Config) -> Limits:
     """The engine's limits."""
     pipeline = config.pipeline
-    return Limits(pipeline.batch_events_max, pipeline.in_flight_events_max, kafka_options.held_bytes_max(config))
+    return Limits(pipeline.batch_events_max, pipeline.in_flight_events_max, kafka_consumers.held_bytes_max(config))
 
 
 def make_converter(config: Config) -> Converter | None:
     """For old topics, when some are read."""
-    topics, service_name = config.legacy_topics(), config.observability.event_streaming.service_name
+    topics, service_name = config.old_topics(), config.observability.event_streaming.service_name
     return Converter(topics, service_name, config.pipeline.event_bytes_max) if topics else None
 
 
