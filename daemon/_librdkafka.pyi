@@ -6,9 +6,6 @@ from typing import Any, NamedTuple
 from ._fastpath import Batch, PlainCheck
 
 FUNCTION_NAMES: tuple[str, ...]
-VERSION_MIN: int
-VERSION_END: int
-TESTED_RANGE: str
 
 class KafkaNotice(NamedTuple):
     """An error or a log line of librdkafka. `level` as in syslog."""
@@ -45,7 +42,6 @@ class RecordError(NamedTuple):
     text: str
     topic: str
     partition: int
-    offset: int
 
 class Rebalance(NamedTuple):
     """The group wants partitions to be taken or given back."""
@@ -58,7 +54,6 @@ class CommitResult(NamedTuple):
     """Offsets that librdkafka committed, or tried to: `code` 0 is done."""
 
     code: int
-    name: str
     partitions: list[PartitionOffset]
 
 class Refusal(NamedTuple):
@@ -106,7 +101,6 @@ class Consumer(Handle):
     def commit(self, partitions: Sequence[tuple[str, int, int, int, bytes]]) -> None: ...
     def positions(self, partitions: Sequence[tuple[str, int]]) -> list[PartitionOffset]: ...
     def cached_watermarks(self, topic: str, partition: int) -> tuple[int, int]: ...
-    def seek(self, partitions: Sequence[tuple[str, int, int]]) -> None: ...
     def committed(self, partitions: Sequence[tuple[str, int]], timeout_ms: int) -> list[PartitionOffset]: ...
     def list_offsets(self, partitions: Sequence[tuple[str, int, int]], timeout_ms: int) -> list[PartitionOffset]: ...
     def describe_topics(self, topics: Iterable[str], timeout_ms: int) -> dict[str, TopicDescription]: ...

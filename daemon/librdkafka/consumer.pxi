@@ -11,14 +11,13 @@ cdef extern from *:
 
 
 class RecordError(NamedTuple):
-    """An error that came in the place of a record. `offset` < 0: none."""
+    """An error that came in the place of a record."""
 
     code: int
     name: str
     text: str
     topic: str
     partition: int
-    offset: int
 
 
 class Rebalance(NamedTuple):
@@ -33,7 +32,6 @@ class CommitResult(NamedTuple):
     """Offsets that librdkafka committed, or tried to: `code` 0 is done."""
 
     code: int
-    name: str
     partitions: list
 
 
@@ -129,7 +127,7 @@ cdef class Consumer(Handle):
                 elif kind == EVENT_OFFSET_COMMIT:
                     code = f.rd_kafka_event_error(event)
                     partitions = read_list(f.rd_kafka_event_topic_partition_list(event))
-                    result.append(CommitResult(code, error_name(code), partitions))
+                    result.append(CommitResult(code, partitions))
                 elif kind == EVENT_ERROR or kind == EVENT_LOG:
                     result.append(read_notice(event, kind))
                 elif kind != EVENT_STATS:             # these come where the user set statistics.interval.ms
@@ -231,14 +229,6 @@ cdef class Consumer(Handle):
         cdef int64_t low = -1001, high = -1001
         f.rd_kafka_get_watermark_offsets(self.live(), topic.encode(), partition, &low, &high)
         return low, high
-
-    def seek(self, partitions):
-        """[(topic, partition, offset)]: go on fetching there; does not wait."""
-        cdef partition_list_t *wanted = make_list(partitions)
-        cdef rkerror_t *error = f.rd_kafka_seek_partitions(self.live(), wanted, 0)
-        f.rd_kafka_topic_partition_list_destroy(wanted)
-        if error != NULL:
-            raise taken_failure(error)
 
     def committed(self, partitions, int timeout_ms):
         """[PartitionOffset] of the group. Runs on: a helper thread; goes to the network."""
@@ -365,6 +355,4 @@ cdef int find_correlation(list names, record_t *record) except -1:
 cdef object read_record_error(message_t *message):
     text = (<char *>message.payload)[:message.len] if message.payload != NULL else b""
     topic = f.rd_kafka_topic_name(message.rkt).decode() if message.rkt != NULL else ""
-    return RecordError(
-        message.err, error_name(message.err), text.decode("utf-8", "replace"), topic, message.partition, message.offset
-    )
+    return RecordError(message.err, error_name(message.err), text.decode("utf-8", "replace"), topic, message.partition)

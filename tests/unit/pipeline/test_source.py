@@ -76,7 +76,7 @@ def run(work: Callable) -> None:
 
 
 def out_of_range(topic: str, partition: int) -> RecordError:
-    return RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition, 500)
+    return RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition)
 
 
 def test_what_came_before_the_source_listened_is_served():
