@@ -5,7 +5,7 @@
 The library is the one inside the confluent-kafka wheel, opened by its file and resolved by name: nothing is linked.
 Every event of librdkafka is taken from a queue whose eventfd wakes the loop. The one callback, for delivery reports,
 counts in C memory while a queue is polled.
-Parts: symbols, handle, consumer, admin, grouping, producer, records, sender, mock, probe.
+Parts: symbols, errors, handle, consumer, admin, grouping, producer, records, sender, mock, probe.
 """
 
 cimport cython
@@ -25,6 +25,7 @@ from ._fastpath cimport (
 )
 
 import os
+from enum import IntEnum
 from typing import NamedTuple
 
 import confluent_kafka.cimpl
@@ -32,6 +33,7 @@ import confluent_kafka.cimpl
 from .errors import KafkaFailure, NativeEdgeError
 
 include "librdkafka/symbols.pxi"
+include "librdkafka/errors.pxi"
 include "librdkafka/handle.pxi"
 include "librdkafka/consumer.pxi"
 include "librdkafka/admin.pxi"

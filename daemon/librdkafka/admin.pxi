@@ -17,7 +17,7 @@ cdef rkevent_t *ask(rd_kafka_t *rk, int operation, void *subject, int timeout_ms
         f.rd_kafka_AdminOptions_destroy(options)
         f.rd_kafka_queue_destroy(queue)
     if event == NULL:
-        raise failure(-185)                           # _TIMED_OUT
+        raise failure(ERR_TIMED_OUT)
     cdef int code = f.rd_kafka_event_error(event)
     if code:
         error = failure(code, f.rd_kafka_event_error_string(event).decode("utf-8", "replace"))

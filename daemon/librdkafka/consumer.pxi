@@ -99,7 +99,7 @@ cdef class Consumer(Handle):
             self.taken_capacity = records_max
         cdef ssize_t count = f.rd_kafka_consume_batch_queue(self.data_queue, 0, self.taken, records_max)
         if count < 0:
-            raise failure(-199, "rd_kafka_consume_batch_queue failed")        # _FAIL
+            raise failure(ERR_FAIL, "rd_kafka_consume_batch_queue failed")
         batch.release_records = release_messages
         return describe_records(self, batch, count)
 
@@ -168,7 +168,7 @@ cdef class Consumer(Handle):
         for row in partitions:
             queue = f.rd_kafka_queue_get_partition(self.live(), row[0].encode(), row[1])
             if queue == NULL:
-                raise failure(-190)                   # _UNKNOWN_PARTITION
+                raise failure(ERR_UNKNOWN_PARTITION)
             f.rd_kafka_queue_forward(queue, self.data_queue)
             f.rd_kafka_queue_destroy(queue)
         return 0
@@ -226,7 +226,7 @@ cdef class Consumer(Handle):
 
     def cached_watermarks(self, str topic not None, int32_t partition):
         """(low, high) of the last fetch reply, -1001 where there was none yet. Does not go to the network."""
-        cdef int64_t low = -1001, high = -1001
+        cdef int64_t low = OFFSET_INVALID, high = OFFSET_INVALID
         f.rd_kafka_get_watermark_offsets(self.live(), topic.encode(), partition, &low, &high)
         return low, high
 

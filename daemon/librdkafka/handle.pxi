@@ -38,27 +38,6 @@ def live_handles():
     return live_handle_count
 
 
-cdef object failure(int code, str text=""):
-    return KafkaFailure(code, f.rd_kafka_err2name(code).decode(), text or f.rd_kafka_err2str(code).decode())
-
-
-cdef object taken_failure(rkerror_t *error):
-    """A KafkaFailure from an error object, which is given back."""
-    result = failure(f.rd_kafka_error_code(error), f.rd_kafka_error_string(error).decode("utf-8", "replace"))
-    f.rd_kafka_error_destroy(error)
-    return result
-
-
-def error_name(int code):
-    """`_ALL_BROKERS_DOWN` for -187."""
-    return f.rd_kafka_err2name(code).decode()
-
-
-def error_text(int code):
-    """`Local: All broker connections are down` for -187."""
-    return f.rd_kafka_err2str(code).decode()
-
-
 cdef partition_list_t *make_list(partitions) except NULL:
     """(topic, partition[, offset[, leader_epoch[, metadata]]]) as librdkafka's list. The caller destroys it."""
     cdef partition_list_t *result = f.rd_kafka_topic_partition_list_new(<int>len(partitions))
@@ -106,7 +85,7 @@ cdef conf_t *make_conf(dict options, int events) except NULL:
         if f.rd_kafka_conf_set(conf, key.encode(), value.encode(), text, sizeof(text)):
             message = text.decode("utf-8", "replace")
             f.rd_kafka_conf_destroy(conf)
-            raise failure(-186, message)              # _INVALID_ARG
+            raise failure(ERR_INVALID_ARG, message)
     f.rd_kafka_conf_set_events(conf, events)
     if events & EVENT_OFFSET_COMMIT:
         # librdkafka tells of its own commits only when a callback is set, and then as an event all the same.
@@ -144,7 +123,7 @@ cdef class Handle:
         if self.rk == NULL:
             message = text.decode("utf-8", "replace")
             f.rd_kafka_conf_destroy(conf)
-            raise failure(-186, message)
+            raise failure(ERR_INVALID_ARG, message)
         live_handle_count += 1
         self.main_queue = f.rd_kafka_queue_get_main(self.rk)
         if not wakes:
@@ -195,7 +174,7 @@ cdef class Handle:
     cdef inline rd_kafka_t *live(self) except NULL:
         """The handle, or an error when it was destroyed: librdkafka would crash."""
         if self.rk == NULL:
-            raise failure(-197, "the handle was destroyed")           # _DESTROY
+            raise failure(ERR_DESTROY, "the handle was destroyed")
         return self.rk
 
     def fatal_error(self):

@@ -11,7 +11,7 @@ cdef class MockCluster(Handle):
         self.open(TYPE_PRODUCER, {}, 0)
         self.cluster = f.rd_kafka_mock_cluster_new(self.rk, broker_count)
         if self.cluster == NULL:
-            raise failure(-199, "the mock cluster could not be made")
+            raise failure(ERR_FAIL, "the mock cluster could not be made")
         self.bootstraps = f.rd_kafka_mock_cluster_bootstraps(self.cluster).decode()
         # The default of 3 s is for many members that start together.
         f.rd_kafka_mock_group_initial_rebalance_delay_ms(self.cluster, 0)

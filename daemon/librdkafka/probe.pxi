@@ -23,7 +23,7 @@ cdef int probe_message_layout() except -1:
     cdef rkerror_t *error = f.rd_kafka_produceva(rk, arguments, 5)
     fits = False
     if error == NULL:
-        f.rd_kafka_purge(rk, 3)
+        f.rd_kafka_purge(rk, PURGE_F_QUEUE | PURGE_F_INFLIGHT)
         while not fits:
             event = f.rd_kafka_queue_poll(queue, 5000)
             if event == NULL:
@@ -31,11 +31,11 @@ cdef int probe_message_layout() except -1:
             # An error event may come first. It has no message.
             if f.rd_kafka_event_message_array(event, &report, 1) == 1:
                 fits = (
-                    report.err == -152                # _PURGE_QUEUE
+                    report.err == ERR_PURGE_QUEUE
                     and report.rkt == topic and report.partition == -1
                     and report.len == 5 and (<char *>report.payload)[:5] == b"value"
                     and report.key_len == 3 and (<char *>report.key)[:3] == b"key"
-                    and report.offset == -1001 and report._private == &mark
+                    and report.offset == OFFSET_INVALID and report._private == &mark
                 )
                 f.rd_kafka_event_destroy(event)
                 break

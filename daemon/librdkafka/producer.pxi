@@ -125,7 +125,7 @@ cdef class Producer(Handle):
             counts[self.topic_count] = 0
             self.topics[self.topic_count] = f.rd_kafka_topic_new(self.live(), name.encode(), NULL)
             if self.topics[self.topic_count] == NULL:
-                raise failure(-186, f"{name!r} is no topic name")
+                raise failure(ERR_INVALID_ARG, f"{name!r} is no topic name")
             self.topic_count += 1
 
     def send_many(self, Batch batch not None):
@@ -208,8 +208,8 @@ cdef class Producer(Handle):
 
     def purge(self):
         """Take back everything that is queued or in flight: each gets a report with an error, now or soon."""
-        # PURGE_F_QUEUE | PURGE_F_INFLIGHT | PURGE_F_NON_BLOCKING: a broker's thread may stand in a name look-up.
-        f.rd_kafka_purge(self.live(), 7)
+        # Without waiting: a broker's thread may stand in a name look-up.
+        f.rd_kafka_purge(self.live(), PURGE_F_QUEUE | PURGE_F_INFLIGHT | PURGE_F_NON_BLOCKING)
 
     def provoke_fatal_error(self, int code, str text not None):
         """For tests: librdkafka's own switch into its fatal state."""

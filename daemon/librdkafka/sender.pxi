@@ -6,7 +6,6 @@
 cdef enum:
     REPORT_EVENTS_MAX = 64        # events of the queue that one `serve` deals with before it gives its notices
     EXTENSIONS_MAX = 64           # SASL extensions of one token
-    PURGE_QUEUE_AND_IN_FLIGHT = 3
 
 
 @cython.final
@@ -33,7 +32,7 @@ cdef class Sender(Handle):
         self.open(TYPE_PRODUCER, options, events, NULL, False)
         self.topic = f.rd_kafka_topic_new(self.rk, topic.encode(), NULL)
         if self.topic == NULL:
-            raise failure(-186, f"{topic!r} is no topic name")
+            raise failure(ERR_INVALID_ARG, f"{topic!r} is no topic name")
 
     cdef int close_queues(self) except -1:
         f.rd_kafka_topic_destroy(self.topic)
@@ -97,7 +96,7 @@ cdef class Sender(Handle):
         if rk == NULL:
             return
         with nogil:
-            f.rd_kafka_purge(rk, PURGE_QUEUE_AND_IN_FLIGHT)
+            f.rd_kafka_purge(rk, PURGE_F_QUEUE | PURGE_F_INFLIGHT)
 
     def retire(self):
         """Take nothing more, so that it can be destroyed. False when a record waits: a thread may have come in late."""
