@@ -1,4 +1,4 @@
-"""Builds the two compiled rooms. `INGESTD_DEBUG=1` compiles the invariant checks in and keeps the annotated HTML."""
+"""Builds the two compiled modules. `INGESTD_DEBUG=1` compiles the invariant checks in and keeps the annotated HTML."""
 
 import os
 import re

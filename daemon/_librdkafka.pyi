@@ -1,4 +1,4 @@
-"""The native edge: librdkafka's handles behind three classes."""
+"""Native Kafka consumer and producers, on the librdkafka of the confluent-kafka wheel."""
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum

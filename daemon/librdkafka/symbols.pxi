@@ -1,6 +1,10 @@
-# The functions of librdkafka that we need, taken by name from the library inside the confluent-kafka wheel.
+# The functions of librdkafka that are called here, taken by name from the library inside the confluent-kafka wheel.
 #
 # `f` holds them all. Each is resolved once at import; a missing one is an error that names it and the version.
+# To add a call: one line in functions_t, as rdkafka.h declares it. setup.py writes the table of names from that.
+# All of librdkafka is C without exceptions: `noexcept nogil` says that, and that any thread may call it.
+
+# Opaque to us: only librdkafka looks inside, and each is freed by the function of librdkafka that its type has.
 
 ctypedef void rd_kafka_t
 ctypedef void conf_t
@@ -12,7 +16,8 @@ ctypedef void headers_t
 ctypedef void options_t
 ctypedef void result_t
 
-# rd_kafka_topic_partition_t and its list (rdkafka.h); public and stable since 0.9.
+# rd_kafka_topic_partition_t and its list (rdkafka.h); public and stable since 0.9. The list owns everything in it:
+# topics and metadata are freed with it. librdkafka copies what it keeps of a list that it is given.
 cdef struct partition_t:
     char *topic
     int32_t partition
@@ -28,8 +33,8 @@ cdef struct partition_list_t:
     int size
     partition_t *elems
 
-# rd_kafka_vu_t: one tagged argument of rd_kafka_produceva, padded to 64 bytes of union.
-cdef struct span_value_t:
+# rd_kafka_vu_t: one tagged argument of rd_kafka_produceva. The 64 bytes of padding are part of librdkafka's ABI.
+cdef struct memory_value_t:
     void *data
     size_t size
 
@@ -37,7 +42,7 @@ cdef union value_u:
     rktopic_t *topic
     int32_t number
     int64_t big_number
-    span_value_t memory
+    memory_value_t memory
     headers_t *headers
     void *pointer
     char padding[64]
@@ -46,6 +51,7 @@ cdef struct argument_t:
     int kind
     value_u u
 
+# From rdkafka.h, where they have the prefix RD_KAFKA_.
 cdef enum:
     VTYPE_RKT = 2
     VTYPE_VALUE = 4
@@ -187,6 +193,7 @@ cdef struct functions_t:
     void (*rd_kafka_mock_group_initial_rebalance_delay_ms)(void *, int32_t) noexcept nogil
 
 
+# Written once, by `resolve` at import, before any other code of this module runs; read without a lock ever after.
 cdef functions_t f
 
 # FUNCTION_NAMES: the fields of functions_t in their order, written by setup.py from the lines above.
