@@ -77,7 +77,7 @@ class InstalledLab:
         (prefix / "bin").mkdir()
         (prefix / "bin" / "python").symlink_to(python)
         script = prefix / "bin" / "ingestd"
-        script.write_text("#!/opt/ingestd/bin/python\nfrom ingestd.cli import main\nmain()\n")
+        script.write_text("#!/opt/ingestd/bin/python\nfrom ingestd.__main__ import main\nmain()\n")
         script.chmod(0o755)
         self.lab.run(f"/{PREFIX}/bin/python", "-m", "compileall", "-q", f"/{PREFIX}/lib", check=False)
 
