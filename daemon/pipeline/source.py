@@ -18,6 +18,7 @@ from .._fastpath import Batch
 from .._librdkafka import (
     CommitResult,
     Consumer,
+    ErrorCode,
     KafkaNotice,
     PartitionOffset,
     Rebalance,
@@ -45,8 +46,6 @@ from ..telemetry.metrics import Books, Counters
 from .ledger import Key, Ledger
 from .start_offsets import TOPIC_ID_METADATA, Beginnings, Start
 
-AUTO_OFFSET_RESET = -140  # _AUTO_OFFSET_RESET: the position is not in the log
-NO_OFFSET = -168  # _NO_OFFSET: there was nothing to commit
 NETWORK_TIMEOUT_MS = 5000
 # Topic ids only guard against a topic that was made anew; a cluster that does not tell them must not delay a stop.
 TOPIC_ID_TIMEOUT_MS = 1500
@@ -218,12 +217,12 @@ class Source:
         code = result.code or next((row.error for row in result.partitions if row.error), 0)
         if code == 0:
             self.commit_error = ""
-        elif code != NO_OFFSET:
+        elif code != ErrorCode.NO_OFFSET:
             name = self.commit_error = error_name(code)
             self._happenings.note(COMMIT_ERROR, "commit", name)
 
     def _on_record_error(self, error: RecordError) -> None:
-        if error.code == AUTO_OFFSET_RESET and error.partition >= 0:
+        if error.code == ErrorCode.AUTO_OFFSET_RESET and error.partition >= 0:
             self._keep(self._restart(self._generations([(error.topic, error.partition)])))
             return
         self._happenings.note(

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from random import Random
 
 from ingestd._fastpath import Batch
-from ingestd._librdkafka import KafkaNotice, PartitionOffset, RecordError
+from ingestd._librdkafka import ErrorCode, KafkaNotice, PartitionOffset, RecordError
 from ingestd.pipeline.ledger import Ledger, LedgerSpan
-from ingestd.pipeline.source import AUTO_OFFSET_RESET, Source
+from ingestd.pipeline.source import Source
 from ingestd.telemetry.happenings import GIVEN_BACK
 from ingestd.telemetry.metrics import Books, Counters
 from tests.support.fake_consumer import FakeConsumer
@@ -76,7 +76,7 @@ def run(work: Callable) -> None:
 
 
 def out_of_range(topic: str, partition: int) -> RecordError:
-    return RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition, 500)
+    return RecordError(ErrorCode.AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition)
 
 
 def test_what_came_before_the_source_listened_is_served():
