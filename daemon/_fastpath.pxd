@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
-from ._abi cimport batch_t, record_t, span_t
+from ._abi cimport batch_t, record_t, run_t
 
 # The fields of an event that are looked at, in the order of EVENT_FIELDS; those before TEXT_COUNT are texts.
 cdef enum:
@@ -44,7 +44,7 @@ cdef class Batch:
     cdef public object table             # the RouteTable that it was processed with
 
     cdef void clear_counts(self) noexcept
-    cdef int add_span(
+    cdef int add_run(
         self, void *rkt, const char *topic, uint32_t topic_slot, int32_t partition, int64_t offset, bint index_only
     ) except -1
     cdef object describe(self, Py_ssize_t record_index)

@@ -299,13 +299,13 @@ cdef void resolve_correlation(const record_t *record, event_t *event) noexcept n
         event.correlation = event.found.label_correlation
 
 
-cdef void make_fallback_id(const record_t *record, const span_t *span, event_t *event) noexcept nogil:
+cdef void make_fallback_id(const record_t *record, const run_t *run, event_t *event) noexcept nogil:
     """`{topic}-{partition}-{offset}`: the same at every redelivery."""
     cdef char *at = event.fallback_id
-    cdef Py_ssize_t topic_bytes = <Py_ssize_t>strnlen(span.topic, TOPIC_BYTES_MAX)
-    at = put(at, span.topic, topic_bytes)
+    cdef Py_ssize_t topic_bytes = <Py_ssize_t>strnlen(run.topic, TOPIC_BYTES_MAX)
+    at = put(at, run.topic, topic_bytes)
     at[0] = b'-'
-    at = put_number(at + 1, span.partition)
+    at = put_number(at + 1, run.partition)
     at[0] = b'-'
     at = put_number(at + 1, record.message.offset)
     event.id.data = event.fallback_id

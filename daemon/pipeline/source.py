@@ -147,7 +147,7 @@ class Source:
         return batch.record_count + len(errors) == records_max
 
     def topic(self, slot: int) -> str:
-        """The name of a topic that a span names by number."""
+        """The name of a topic that a run names by number."""
         return self._consumer.topics[slot]
 
     def store(self) -> None:
