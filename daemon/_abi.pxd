@@ -70,7 +70,7 @@ cdef struct run_t:
     int64_t first_offset
     int64_t last_offset
     int64_t first_timestamp_ms    # of its first record; -1: it has none
-    uint32_t topic_slot           # number that the edge gave the source topic
+    uint32_t source_topic_index   # in Consumer.topics, as the edge counts them
     uint32_t received_count
     uint32_t dropped_count
     uint32_t dead_count

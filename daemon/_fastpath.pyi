@@ -8,14 +8,14 @@ from .events.rules import CompiledRule
 STRING_FIELDS: tuple[str, ...]
 VOCABULARY: dict[str, dict[str, int]]
 
-# (payload, timestamp_ms, topic, topic_slot, partition, offset, headers, index_only)
+# (payload, timestamp_ms, topic, source_topic_index, partition, offset, headers, index_only)
 RecordRow = tuple[bytes | None, int, str, int, int, int, list[tuple[str, bytes]] | None, bool]
 
 class Tapped(NamedTuple):
     """One event that a tap wants to see. `topics`: indexes of the output topics that it goes to."""
 
     payload: bytes
-    topic_slot: int
+    source_topic_index: int
     partition: int
     offset: int
     timestamp_ms: int
@@ -26,7 +26,7 @@ class Tapped(NamedTuple):
 class Run(NamedTuple):
     """A run of records of one partition inside one batch."""
 
-    topic_slot: int
+    source_topic_index: int
     partition: int
     leader_epoch: int
     first_offset: int
@@ -88,7 +88,7 @@ class Batch:
     batch_id: int
     owes: int
     taken_at_s: float
-    slot: Any
+    refused_records: list[int] | None
     table: Any
     @property
     def events_max(self) -> int: ...

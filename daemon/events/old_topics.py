@@ -147,7 +147,7 @@ class Converter:
     def __call__(self, batch: Batch, topic_of: Callable[[int], str]) -> None:
         """Runs on: the loop. Called once a batch. `topic_of`: the name of a topic that a run names by number."""
         for run_index, run in enumerate(batch.runs()):
-            topic = topic_of(run.topic_slot)
+            topic = topic_of(run.source_topic_index)
             kind = self._topics.get(topic)
             if kind is None:
                 continue

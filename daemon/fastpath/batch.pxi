@@ -11,7 +11,7 @@ class Tapped(NamedTuple):
     """One event that a tap wants to see. `topics`: indexes of the output topics that it goes to."""
 
     payload: bytes
-    topic_slot: int
+    source_topic_index: int
     partition: int
     offset: int
     timestamp_ms: int
@@ -23,7 +23,7 @@ class Tapped(NamedTuple):
 class Run(NamedTuple):
     """A run of records of one partition inside one batch."""
 
-    topic_slot: int
+    source_topic_index: int
     partition: int
     leader_epoch: int
     first_offset: int
@@ -75,7 +75,7 @@ cdef class Batch:
         b.key_used = b.resp_used = b.reply_count = b.payload_bytes = 0
         b.sends_pending = b.sends_failed = b.sends_next = 0
         b.sends_grouped = False
-        self.sends_told = 0
+        self.sends_counted = 0
         if b.converted != NULL:
             free(b.converted)
             b.converted = NULL
@@ -89,7 +89,8 @@ cdef class Batch:
             b.resp_capacity = 0
 
     cdef int add_run(
-        self, void *rkt, const char *topic, uint32_t topic_slot, int32_t partition, int64_t offset, bint index_only
+        self, void *rkt, const char *topic, uint32_t source_topic_index, int32_t partition, int64_t offset,
+        bint index_only,
     ) except -1:
         """Index of a new run that begins at `offset`."""
         cdef batch_t *b = &self.b
@@ -100,7 +101,7 @@ cdef class Batch:
         memset(run, 0, sizeof(run_t))
         run.rkt = rkt
         run.topic = topic
-        run.topic_slot = topic_slot
+        run.source_topic_index = source_topic_index
         run.partition = partition
         run.leader_epoch = -1
         run.first_offset = run.last_offset = offset
@@ -158,7 +159,7 @@ cdef class Batch:
         cdef Py_ssize_t i
         return [
             Run(
-                b.runs[i].topic_slot, b.runs[i].partition, b.runs[i].leader_epoch, b.runs[i].first_offset,
+                b.runs[i].source_topic_index, b.runs[i].partition, b.runs[i].leader_epoch, b.runs[i].first_offset,
                 b.runs[i].last_offset, b.runs[i].received_count, b.runs[i].dropped_count, b.runs[i].dead_count,
                 b.runs[i].first_timestamp_ms,
             )
@@ -181,9 +182,9 @@ cdef class Batch:
         cdef Py_ssize_t[DEAD_LETTER_TOPIC + 2] counts
         cdef Py_ssize_t i
         memset(counts, 0, sizeof(counts))
-        for i in range(self.sends_told, self.b.send_count):
+        for i in range(self.sends_counted, self.b.send_count):
             counts[min(self.b.sends[i].topic_index, DEAD_LETTER_TOPIC + 1)] += 1
-        self.sends_told = self.b.send_count
+        self.sends_counted = self.b.send_count
         return [(i, counts[i]) for i in range(DEAD_LETTER_TOPIC + 2) if counts[i]]
 
     def verdicts(self):
@@ -228,7 +229,7 @@ cdef class Batch:
                 topics.append(b.sends[i].topic_index)
         return Tapped(
             (<char *>message.payload)[:message.len] if message.payload != NULL else b"",
-            b.runs[record.run_index].topic_slot, message.partition, message.offset, record.timestamp_ms,
+            b.runs[record.run_index].source_topic_index, message.partition, message.offset, record.timestamp_ms,
             record.verdict, record.fault, topics,
         )
 
@@ -298,7 +299,8 @@ cdef class Batch:
     def load(self, records, correlation_headers=()):
         """Fill the batch from tuples, without Kafka.
 
-        (payload or None, timestamp_ms, topic, topic_slot, partition, offset, [(header, value)] or None, index_only)
+        (payload or None, timestamp_ms, topic, source_topic_index, partition, offset, [(header, value)] or None,
+        index_only)
         """
         self.release()
         if len(records) > self.events_max:
@@ -309,7 +311,7 @@ cdef class Batch:
 
 
 cdef int load_record(Batch batch, tuple row, correlation_headers, dict runs) except -1:
-    payload, timestamp_ms, topic, topic_slot, partition, offset, headers, index_only = row
+    payload, timestamp_ms, topic, source_topic_index, partition, offset, headers, index_only = row
     cdef batch_t *b = &batch.b
     cdef record_t *record = &b.records[b.record_count]
     cdef bytes topic_bytes = topic.encode()
@@ -333,9 +335,9 @@ cdef int load_record(Batch batch, tuple row, correlation_headers, dict runs) exc
                 batch.references.append(value)
                 record.correlation, record.correlation_bytes = value, len(value)
                 break
-    key = (topic_slot, partition)
+    key = (source_topic_index, partition)
     if key not in runs:
-        runs[key] = batch.add_run(NULL, topic_bytes, topic_slot, partition, offset, index_only)
+        runs[key] = batch.add_run(NULL, topic_bytes, source_topic_index, partition, offset, index_only)
     record.run_index = runs[key]
     run = &b.runs[record.run_index]
     run.last_offset = offset

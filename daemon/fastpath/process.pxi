@@ -63,7 +63,7 @@ cdef int send_event(batch_t *b, Py_ssize_t record_index, const route_t *route, t
     return 0
 
 
-cdef int bury(batch_t *b, Py_ssize_t record_index, int fault) except -1:
+cdef int dead_letter_event(batch_t *b, Py_ssize_t record_index, int fault) except -1:
     """A bad event: one dead letter, nothing to Redis."""
     cdef record_t *record = &b.records[record_index]
     reserve_sends(b, 1)
@@ -216,7 +216,7 @@ cdef int process_record(
         fault = read_event(record, table, event)
     if fault != FAULT_NONE:
         record.taps = table.dead_taps
-        return 0 if index_alone else bury(b, record_index, fault)
+        return 0 if index_alone else dead_letter_event(b, record_index, fault)
     if event.level >= ERROR and event.type == LOG and errors is not None:
         count_error(errors, event.found.texts[SERVICE], event.level - ERROR)
     resolve_event(table, record, run, event, &route)

@@ -51,7 +51,7 @@ class Taker(Protocol):
     """What the engine needs of the source."""
 
     def take(self, batch: Batch, records_max: int) -> bool: ...
-    def topic(self, slot: int) -> str: ...
+    def topic(self, index: int) -> str: ...
 
 
 class Sink(Protocol):
@@ -63,7 +63,7 @@ class Sink(Protocol):
 class DeadLetterSink(Sink, Protocol):
     """The Kafka sink, which also takes what another sink refused."""
 
-    def bury(self, batch: Batch, record_indexes: list[int]) -> None: ...
+    def add_dead_letters(self, batch: Batch, record_indexes: list[int]) -> None: ...
 
 
 class Engine:
@@ -197,7 +197,7 @@ class Engine:
         topic = self._source.topic
         runs = [
             LedgerRun(
-                topic(run.topic_slot),
+                topic(run.source_topic_index),
                 run.partition,
                 run.first_offset,
                 run.last_offset,
@@ -221,17 +221,17 @@ class Engine:
             self._close(batch)
 
     def redis_done(self, batch: Batch) -> None:
-        """Every Redis reply is in; `batch.slot` has the records that were refused for good."""
+        """Every Redis reply is in; `batch.refused_records` has the records that were refused for good."""
         batch.owes &= ~OWES_REDIS
         if not batch.owes:
             self._close(batch)
 
     def _close(self, batch: Batch) -> None:
-        if batch.slot:
-            refused, batch.slot = batch.slot, None
+        if batch.refused_records:
+            refused, batch.refused_records = batch.refused_records, None
             batch.owes = OWES_KAFKA
             batch.taken_at_s = self._loop.time()  # Kafka has had its share: what follows is a hand-over of its own
-            self._kafka.bury(batch, refused)
+            self._kafka.add_dead_letters(batch, refused)
             return
         phase_before = self._phases.enter(COMMIT)
         _, held_bytes = self._open.pop(batch.batch_id)
@@ -257,7 +257,7 @@ class Engine:
             if live:
                 delivered = run.received_count - run.dropped_count - run.dead_count
                 self._books.ended(
-                    self._source.topic(run.topic_slot),
+                    self._source.topic(run.source_topic_index),
                     delivered=delivered,
                     dropped=run.dropped_count,
                     dead_lettered=run.dead_count,

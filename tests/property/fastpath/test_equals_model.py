@@ -65,7 +65,7 @@ def error_counts(found: ErrorCounts | Counter[tuple[str, str]]) -> Counter[tuple
 
 
 def assert_runs_add_up(batch: Batch, records: Sequence[model.Record], expected: model.Result) -> None:
-    runs = {(run.topic_slot, run.partition): run for run in batch.runs()}
+    runs = {(run.source_topic_index, run.partition): run for run in batch.runs()}
     assert len(runs) == len(batch.runs())
     rows: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for row, (verdict, _) in zip(records, expected.verdicts, strict=True):
