@@ -7,7 +7,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 
 DEBUG = os.environ.get("INGESTD_DEBUG") == "1"
-COMPILE_ARGS = ["-O1", "-g"] if DEBUG else ["-O2"]
+# Python's own flags ask for debug information: with it a wheel is three times as large and takes twice as long to make.
+COMPILE_ARGS = ["-O1", "-g"] if DEBUG else ["-O2", "-g0"]
 
 # Cython finds the .pxd of `from ._abi cimport …` by the name of the package, in a folder named ingestd, and the sources
 # are in daemon/: relative cimports are looked up so too (Cython 3.3). mypy and pyright follow the same link.

@@ -1,4 +1,4 @@
-"""`ingestd compare`: old topics and new ones for a window of time in; counts, hashes and what is missing out.
+"""`ingestd compare`: counts and hashes old topics against new ones for a window of time, and says what is missing.
 
 A hash does not depend on the order: it is the sum of the hashes of all values. Two ways of comparing:
 
@@ -247,17 +247,17 @@ _DECODE = msgspec.json.Decoder(_Origin).decode
 
 def compare_events(pair: Comparison, reader: Reader, window: Window, dead_letter: str, now_stamped: bool) -> None:
     """An old topic, and the events that the daemon made of it. Dead letters first: they have no event."""
-    buried, wanted, seen = Places(), Places(), Places()
+    dead_lettered, wanted, seen = Places(), Places(), Places()
     for message in reader.read(dead_letter, window.since_ms, None):
-        place = buried_place(message, pair.old_topic)
+        place = dead_lettered_place(message, pair.old_topic)
         if place is not None:
-            buried.add(*place)
+            dead_lettered.add(*place)
     end_ms = window.until_ms + window.slack_ms
     for message in reader.read(pair.old_topic, window.since_ms, end_ms):
         place = message.partition() or 0, message.offset() or 0
         if not window.has(message):
             continue
-        if buried.has(*place):
+        if dead_lettered.has(*place):
             pair.dead_letters += 1
         else:
             wanted.add(*place)
@@ -282,7 +282,7 @@ def compare_events(pair: Comparison, reader: Reader, window: Window, dead_letter
                 pair.missing.append(f"{pair.old_topic}-{place[0]}-{place[1]}")
 
 
-def buried_place(message: Message, topic: str) -> tuple[int, int] | None:
+def dead_lettered_place(message: Message, topic: str) -> tuple[int, int] | None:
     """Where a dead letter came from, when it came from this topic."""
     headers = dict(message.headers() or [])
     texts = [headers.get(f"{DEAD_LETTER_HEADER_PREFIX}{name}") or b"" for name in ("topic", "partition", "offset")]

@@ -1,4 +1,4 @@
-"""`ingestd events`: what is stored, by id. An id in; a timeline, a waterfall or JSON out."""
+"""`ingestd events`: shows what is stored by id, as a timeline, a waterfall or JSON."""
 
 import contextlib
 import json

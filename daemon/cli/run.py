@@ -32,6 +32,6 @@ def command(config_path: str | None, books_file: Path | None) -> int:
 
     config = read()
     log = logs.set_up(config.logging.level, config.logging.format)
-    from ..app import serve  # the compiled rooms are loaded only by those who need them
+    from ..app import serve  # the compiled modules are loaded only by those who need them
 
     return serve(config, log, books_file, read)

@@ -1,4 +1,4 @@
-"""`ingestd validate`: a config in; every problem of it, of the cluster and of Redis out, each with its key and mend."""
+"""`ingestd validate`: every problem of a config, of the cluster and of Redis, each with its key and the mend."""
 
 import asyncio
 import json

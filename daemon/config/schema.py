@@ -192,6 +192,10 @@ class Config(Section):
         return {topic: key for key, topic in named.items() if topic is not None}
 
 
+class UnsetVariable(Problem):
+    """The config has a variable that the environment has not."""
+
+
 class Substituted(str):
     """A scalar with variables in it. The key that it is for says whether it is a text, a number or a boolean."""
 
@@ -223,7 +227,9 @@ def _substitute(value: Any, path: str, problems: list[Problem]) -> Any:
             return "$"
         found = os.environ.get(name, default)
         if found is None:
-            problems.append(Problem(path, f"the environment has no {name}", f"set it, or write ${{{name}:-default}}"))
+            problems.append(
+                UnsetVariable(path, f"the environment has no {name}", f"set it, or write ${{{name}:-default}}")
+            )
             return ""
         return found
 
@@ -252,6 +258,23 @@ def _walk(kind: Any, value: Any, path: str, problems: list[Problem]) -> Any:
     return _walk_leaf(kind, arms, value, path, problems)
 
 
+def _wanted(arms: tuple[Any, ...]) -> str:
+    """What a key takes, in words."""
+    found = [_KIND_WORDS[get_origin(arm) or arm] for arm in arms if get_origin(arm) is not Literal]
+    return " or ".join(found)
+
+
+_KIND_WORDS = {
+    bool: "true or false",
+    dict: "a mapping",
+    float: "a number",
+    int: "a whole number",
+    str: "a text",
+    tuple: "a list",
+    NoneType: "null",
+}
+
+
 def _walk_leaf(kind: Any, arms: tuple[Any, ...], value: Any, path: str, problems: list[Problem]) -> Any:
     words = [word for arm in arms if get_origin(arm) is Literal for word in get_args(arm)]
     if isinstance(value, Substituted):
@@ -262,14 +285,15 @@ def _walk_leaf(kind: Any, arms: tuple[Any, ...], value: Any, path: str, problems
             value = None if value == "" and NoneType in arms else str(value)
     try:
         return msgspec.convert(value, kind, strict=True)
-    except msgspec.ValidationError as error:
+    except (msgspec.MsgspecError, ValueError):
+        wanted = "" if words else f": it must be {_wanted(arms)}"
         mend = ""
         if words:
             near = difflib.get_close_matches(str(value), words, 1)
             mend = (f"did you mean {near[0]}? " if near else "") + f"one of {', '.join(words)}"
         elif isinstance(value, str) and any(get_origin(arm) is tuple for arm in arms):
             mend = f"write it as a list: [{value}]"
-        problems.append(Problem(path, f"{value!r} does not fit: {str(error).split(' - at')[0]}", mend))
+        problems.append(Problem(path, f"{value!r} does not fit{wanted}", mend))
         return None
 
 

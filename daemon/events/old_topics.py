@@ -1,4 +1,4 @@
-"""Old topics. Messages of the pipeline that ingestd replaces in, events as JSON out. Pure.
+"""Turns messages of the topics before ingestd into events, as JSON. Pure.
 
 The same message always gives the same bytes: its id is its place in Kafka, and nothing else but its own text and its
 record's time goes into it. So a redelivery is as harmless as that of an event.

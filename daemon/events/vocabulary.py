@@ -1,4 +1,4 @@
-"""The words of the wire: event types, levels, dead-letter classes, Redis key forms. Constants in, nothing out.
+"""The vocabulary of events: types, levels, classes of dead letters, and the numbers that the fast path has for them.
 
 The numbers are shared with the compiled fast path: a test holds `_fastpath.VOCABULARY` equal to these tables.
 """

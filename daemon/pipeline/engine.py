@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from .._fastpath import Batch, ErrorCounts, IndexCache, RouteTable, process_batch
 from ..events.old_topics import Converter
 from ..events.vocabulary import Fault
-from ..telemetry.happenings import DEAD_LETTERED, DROPPED, HELD_BACK, Occurrences
+from ..telemetry.happenings import DEAD_LETTERED, DROPPED, HELD_BACK, Happenings
 from ..telemetry.loop_phases import COMMIT, POLL, PROCESS
 from ..telemetry.metrics import Books, Counters
 from .ledger import Key, Ledger, LedgerRun
@@ -94,7 +94,7 @@ class Engine:
         self._wall_s = wall_s
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._occurrences = Occurrences(counters, log, self._loop.time)
+        self._happenings = Happenings(counters, log, self._loop.time)
         self._pool: list[Batch] = []
         self._open: dict[int, tuple[Batch, int]] = {}  # batch id -> batch, and the bytes counted for it
         self._next_batch_id = 1
@@ -266,10 +266,10 @@ class Engine:
                     age_s = wall_s - run.first_timestamp_ms / 1000
                     self._end_to_end.observe(max(0.0, age_s), run.received_count)  # clocks of others may be ahead
             if run.dropped_count:
-                self._occurrences.note(DROPPED, "rule", "true", count=run.dropped_count)
+                self._happenings.note(DROPPED, "rule", "true", count=run.dropped_count)
         if any_dead:
             for fault, count in batch.fault_counts().items():
-                self._occurrences.note(DEAD_LETTERED, Fault(fault).name.lower(), count=count)
+                self._happenings.note(DEAD_LETTERED, Fault(fault).name.lower(), count=count)
 
     # Standing still
 
@@ -323,7 +323,7 @@ class Engine:
         self.held_back_samples[sink] += 1
         self._held_samples += 1
         if self._held_samples == HELD_SAMPLES:
-            self._occurrences.note(HELD_BACK, sink, limit=self.held_back_by(), in_flight_events=self.in_flight_events)
+            self._happenings.note(HELD_BACK, sink, limit=self.held_back_by(), in_flight_events=self.in_flight_events)
 
     def held_back_by(self) -> str | None:
         """Why nothing is taken: a key of the config, or what the loop waits for. None: it takes what comes."""

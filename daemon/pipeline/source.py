@@ -37,8 +37,8 @@ from ..telemetry.happenings import (
     MISSED,
     SOURCE_ERROR,
     UNDRAINED,
-    Occurrence,
-    Occurrences,
+    Happening,
+    Happenings,
 )
 from ..telemetry.loop_phases import COMMIT
 from ..telemetry.metrics import Books, Counters
@@ -88,7 +88,7 @@ class Source:
         self._random = random
         self._loop = asyncio.get_running_loop()
         self._limited_log = RateLimitedLog(log, 10.0, self._loop.time)
-        self._occurrences = Occurrences(counters, log, self._loop.time)
+        self._happenings = Happenings(counters, log, self._loop.time)
         # One thread: questions to the cluster follow each other, and a stop waits for one at most.
         self._network = ThreadPoolExecutor(1, thread_name_prefix="kafka-control")
         self._rebalances: asyncio.Queue[Rebalance] = asyncio.Queue()
@@ -220,13 +220,13 @@ class Source:
             self.commit_error = ""
         elif code != NO_OFFSET:
             name = self.commit_error = error_name(code)
-            self._occurrences.note(COMMIT_ERROR, "commit", name)
+            self._happenings.note(COMMIT_ERROR, "commit", name)
 
     def _on_record_error(self, error: RecordError) -> None:
         if error.code == AUTO_OFFSET_RESET and error.partition >= 0:
             self._keep(self._restart(self._generations([(error.topic, error.partition)])))
             return
-        self._occurrences.note(
+        self._happenings.note(
             SOURCE_ERROR, "source", error.name, topic=error.topic, partition=error.partition, reason=error.text
         )
 
@@ -265,7 +265,7 @@ class Source:
                 self._commit_start([(key, start.offset)])
         self.joined = True
         self.commit_error = ""  # what could not be committed before comes again
-        self._occurrences.note(ASSIGNED, "assigned", partitions=_names(keys))
+        self._happenings.note(ASSIGNED, "assigned", partitions=_names(keys))
         fresh = [
             (*key, start.offset, -1, b"")
             for key, start in starts.items()
@@ -314,7 +314,7 @@ class Source:
         missed_count = max(0, begin - position)
         self.missed += missed_count
         reason = "they were deleted" if missed_count else "the topic was made anew or cut"
-        self._occurrences.note(
+        self._happenings.note(
             MISSED,
             topic,
             count=missed_count,
@@ -347,7 +347,7 @@ class Source:
             self._resume()
         return keys
 
-    def _fence(self, keys: list[Key], what: Occurrence, kind: str) -> None:
+    def _fence(self, keys: list[Key], what: Happening, kind: str) -> None:
         """Forget the partitions: late results of their generation are ignored from here on."""
         abandoned_count = 0
         for key in keys:
@@ -355,7 +355,7 @@ class Source:
             self.committed.pop(key, None)
         for topic in set(self._topic_ids) - {topic for topic, _ in self._ledger.partitions()}:
             del self._topic_ids[topic]  # while others read it, it may be made anew
-        self._occurrences.note(what, kind, partitions=_names(keys), abandoned_events=abandoned_count)
+        self._happenings.note(what, kind, partitions=_names(keys), abandoned_events=abandoned_count)
 
     def _abandon(self, topic: str, partition: int) -> int:
         """The generation ends; gives how many of its events had not reached their end."""
@@ -363,7 +363,7 @@ class Source:
         self.abandoned += count
         if count:
             self._books.ended(topic, abandoned=count)
-            self._occurrences.note(ABANDONED, count=count, topic=topic, partition=partition)
+            self._happenings.note(ABANDONED, count=count, topic=topic, partition=partition)
         return count
 
     async def ask_offsets(self, rows: list[tuple[str, int, int]]) -> list[PartitionOffset]:

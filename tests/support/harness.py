@@ -134,7 +134,7 @@ async def settled(app: App) -> None:
     """Joined, connected, and its own health events acknowledged."""
 
     def healthy() -> bool:
-        statuses = app.probes.statuses.values()
+        statuses = app.health_reports.statuses.values()
         return len(statuses) == 5 and all(status.value == "healthy" for status in statuses)
 
     await until(lambda: app.source.joined and healthy() and app.kafka.queue_length == 0, "the daemon is well and idle")

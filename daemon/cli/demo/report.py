@@ -1,4 +1,4 @@
-"""The demo's closing report. The books, topics' ends and Redis in; tables out, and whether everything was found."""
+"""The demo's closing report: the books, the topics and Redis as tables, and whether everything was found."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple

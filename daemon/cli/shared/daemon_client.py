@@ -1,4 +1,4 @@
-"""Talks to a running daemon: over its control socket, or its HTTP address. Requests in, JSON and lines out."""
+"""Talks to a running daemon over its control socket or its HTTP address."""
 
 import http.client
 import json
@@ -75,7 +75,7 @@ class DaemonClient:
             while line := answer.readline():
                 yield json.loads(line)
         except (OSError, http.client.HTTPException) as error:
-            raise DaemonAway(f"the daemon at {self.place} has gone: {error}") from error
+            raise DaemonAway(f"the daemon at {self.place} closed the connection: {error}") from error
 
 
 def place_options(command: F) -> F:

@@ -1,4 +1,4 @@
-"""librdkafka's own opinion of its options. A config in; problems and warnings out. Reaches no cluster.
+"""Lets librdkafka itself judge the options of a config. Reaches no cluster.
 
 Every option is set on a configuration object, then a handle without a broker is made of all of them: so what does not
 go together is found too, and certificates that can't be read.

@@ -25,7 +25,7 @@ from ..._librdkafka import (
 from ...backoff import delay_s
 from ...events.vocabulary import DEAD_LETTER_TOPIC_INDEX, TYPE_NAMES, Fault
 from ...rate_limited_log import RateLimitedLog
-from ...telemetry.happenings import DEAD_LETTERED, PRODUCE_ERROR, Occurrences
+from ...telemetry.happenings import DEAD_LETTERED, PRODUCE_ERROR, Happenings
 from ...telemetry.loop_phases import PRODUCE
 from ...telemetry.metrics import Counters
 
@@ -78,7 +78,7 @@ class KafkaSink:
         self._random = random
         self._loop = asyncio.get_running_loop()
         self._limited_log = RateLimitedLog(log, 10.0, self._loop.time)
-        self._occurrences = Occurrences(counters, log, self._loop.time)
+        self._happenings = Happenings(counters, log, self._loop.time)
         self._producer = self._start(False)
         self._alone: Producer | None = None  # made when it is first needed
         self._open: dict[int, Batch] = {}
@@ -151,7 +151,7 @@ class KafkaSink:
         """Records that another sink refused for good: a dead letter for each, and the batch owes Kafka again."""
         for record_index in sorted(set(record_indexes)):
             if batch.mark_dead(record_index):
-                self._occurrences.note(DEAD_LETTERED, Fault.REJECTED_BY_REDIS.name.lower())
+                self._happenings.note(DEAD_LETTERED, Fault.REJECTED_BY_REDIS.name.lower())
                 add_dead_letter(batch, record_index, Fault.REJECTED_BY_REDIS, DEAD_LETTER_TOPIC_INDEX)
         self.submit(batch)
 
@@ -244,7 +244,7 @@ class KafkaSink:
                 self._counters.add("ingestd_errors_total", "produce", name)
             else:
                 kind = TYPE_NAMES[refusal.topic_index] if refusal.topic_index < len(TYPE_NAMES) else "other"
-                self._occurrences.note(PRODUCE_ERROR, "produce", name, type=kind)
+                self._happenings.note(PRODUCE_ERROR, "produce", name, type=kind)
 
     def _send_later(self, batch: Batch, failed: list[Refusal]) -> None:
         """A refusal that may end by itself, such as a topic that is not there yet: for ever, with back-off."""
@@ -276,7 +276,7 @@ class KafkaSink:
                 rearm(batch, refusal.send_index)
             elif not refusal.dead:
                 if batch.mark_dead(refusal.record_index):
-                    self._occurrences.note(DEAD_LETTERED, Fault.REJECTED_BY_KAFKA.name.lower())
+                    self._happenings.note(DEAD_LETTERED, Fault.REJECTED_BY_KAFKA.name.lower())
                 rearm_as_dead_letter(batch, refusal.send_index, Fault.REJECTED_BY_KAFKA, DEAD_LETTER_TOPIC_INDEX)
             elif not refusal.stub:
                 rearm_as_dead_letter(batch, refusal.send_index, Fault.NONE, DEAD_LETTER_TOPIC_INDEX, stub=True)

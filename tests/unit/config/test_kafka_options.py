@@ -60,7 +60,7 @@ def test_librdkafka_accepts_what_a_sound_config_becomes(text: str) -> None:
     open_and_close(config_of(text))
 
 
-# Section 5 of the design: what "nothing lost" rests on.
+# What "nothing lost" rests on.
 
 
 @pytest.mark.parametrize(

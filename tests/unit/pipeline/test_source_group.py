@@ -121,7 +121,7 @@ def test_a_commit_counts_and_without_one_the_setting(reset: str, commits: dict, 
         consumer.rebalance("assign", A0, A1)
         await world.until_called("assign", expected)
         assert world.source.joined
-        assert not world.said("records are gone from Kafka, reading goes on at the log's start")
+        assert not world.said("records were deleted before they were read, reading goes on at the log's start")
         # Committed at once: else a rebalance before the first record would choose the start anew.
         assert stored(consumer) == [row for row in expected if row[:2] not in commits]
 
@@ -185,7 +185,7 @@ def test_a_partition_without_a_leader_begins_at_its_commit_and_keeps_no_other() 
     async def work(world: World) -> None:
         consumer.rebalance("assign", A0, A1)
         await world.until_called("assign", [("a", 0, 7), ("a", 1, 0)])
-        assert not world.said("records are gone from Kafka, reading goes on at the log's start")
+        assert not world.said("records were deleted before they were read, reading goes on at the log's start")
 
     run(consumer, work)
 
@@ -212,7 +212,7 @@ def test_a_commit_that_the_log_does_not_have_begins_at_the_log_s_start_and_is_sa
     async def work(world: World) -> None:
         consumer.rebalance("assign", A0)
         await world.until_called("assign", [("a", 0, 5)])
-        (line,) = world.said("records are gone from Kafka, reading goes on at the log's start")
+        (line,) = world.said("records were deleted before they were read, reading goes on at the log's start")
         assert (line["position"], line["log_start"], line["missed"]) == (commit, 5, missed)
         assert world.source.missed == world.counters.value("ingestd_records_missed_total", "a") == missed
 
@@ -380,7 +380,7 @@ def test_a_topic_made_anew_while_nobody_read_is_known_by_the_id_in_the_commit() 
         consumer.rebalance("assign", A0)
         await world.until_called("assign", [("a", 0, 50)])
         await world.until_called("assign", [("a", 0, 0)])
-        (line,) = world.said("records are gone from Kafka, reading goes on at the log's start")
+        (line,) = world.said("records were deleted before they were read, reading goes on at the log's start")
         assert line["reason"] == "the topic was made anew or cut"
 
     run(consumer, work)
