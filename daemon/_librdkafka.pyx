@@ -32,7 +32,7 @@ from libc.string cimport memcpy, memset
 
 from ._abi cimport (
     SEND_DEAD, SEND_DELIVERED, SEND_FAILED, SEND_HEADERS, SEND_PENDING, SEND_STUB, SEND_WAITING,
-    batch_t, message_t, record_t, send_t, span_t,
+    batch_t, message_t, record_t, send_t, run_t,
 )
 from ._fastpath cimport (
     CORRELATION_ID, LEVEL, SERVICE, SPAN_ID, TRACE_ID, TYPE, Batch, PlainCheck, is_header_id,

@@ -332,14 +332,14 @@ cdef void release_messages(batch_t *b) noexcept:
 
 
 cdef list describe_records(Consumer consumer, Batch batch, Py_ssize_t count):
-    """Fill records and spans from the messages taken, in one pass; errors are taken out of the row."""
+    """Fill records and runs from the messages taken, in one pass; errors are taken out of the row."""
     cdef batch_t *b = &batch.b
     cdef record_t *record
     cdef message_t *message
     cdef message_t *following
-    cdef span_t *span = NULL
+    cdef run_t *run = NULL
     cdef Py_ssize_t i, kept = 0
-    cdef int span_index = -1, time_type
+    cdef int run_index = -1, time_type
     cdef bint look_for_correlation = len(consumer.correlation_headers) > 0
     # Non-obvious: errors stand among the records, with `err` set and a text as payload.
     # They are no events and no dead letters, and are never in a batch.
@@ -361,33 +361,33 @@ cdef list describe_records(Consumer consumer, Batch batch, Py_ssize_t count):
         record.message = message
         record.headers = NULL
         record.correlation = NULL
-        if span == NULL or message.partition != span.partition or message.rkt != span.rkt:
-            if span != NULL:
-                span.leader_epoch = f.rd_kafka_message_leader_epoch(b.records[kept - 2].message)
-            span_index = find_span(consumer, batch, message)
-            span = &b.spans[span_index]
-        record.span_index = span_index
-        span.last_offset = message.offset
+        if run == NULL or message.partition != run.partition or message.rkt != run.rkt:
+            if run != NULL:
+                run.leader_epoch = f.rd_kafka_message_leader_epoch(b.records[kept - 2].message)
+            run_index = find_run(consumer, batch, message)
+            run = &b.runs[run_index]
+        record.run_index = run_index
+        run.last_offset = message.offset
         b.payload_bytes += message.len
         record.timestamp_ms = f.rd_kafka_message_timestamp(message, &time_type)
-        if span.received_count == 0:
-            span.first_timestamp_ms = record.timestamp_ms
-        span.received_count += 1
+        if run.received_count == 0:
+            run.first_timestamp_ms = record.timestamp_ms
+        run.received_count += 1
         # Borrowed from the message, as are the headers' values: they end with it. librdkafka parses them at this call.
         if f.rd_kafka_message_headers(message, &record.headers) == 0 and look_for_correlation:
             find_correlation(consumer.correlation_headers, record)
-    if span != NULL:
-        span.leader_epoch = f.rd_kafka_message_leader_epoch(b.records[kept - 1].message)
+    if run != NULL:
+        run.leader_epoch = f.rd_kafka_message_leader_epoch(b.records[kept - 1].message)
     return errors
 
 
-cdef int find_span(Consumer consumer, Batch batch, message_t *message) except -1:
-    """Index of the span of this partition. A batch has few, as librdkafka queues a fetch reply's records together."""
+cdef int find_run(Consumer consumer, Batch batch, message_t *message) except -1:
+    """Index of the run of this partition. A batch has few, as librdkafka queues a fetch reply's records together."""
     cdef batch_t *b = &batch.b
     cdef Py_ssize_t i
     cdef const char *name
-    for i in range(b.span_count - 1, -1, -1):
-        if b.spans[i].rkt == message.rkt and b.spans[i].partition == message.partition:
+    for i in range(b.run_count - 1, -1, -1):
+        if b.runs[i].rkt == message.rkt and b.runs[i].partition == message.partition:
             return <int>i
     name = f.rd_kafka_topic_name(message.rkt)
     slot = consumer.slots_by_address.get(<size_t>message.rkt)
@@ -395,7 +395,7 @@ cdef int find_span(Consumer consumer, Batch batch, message_t *message) except -1
         slot = slot_of_topic(consumer, name.decode())
         consumer.slots_by_address[<size_t>message.rkt] = slot
     index_only = consumer.topics[slot] in consumer.index_only
-    return batch.add_span(message.rkt, name, slot, message.partition, message.offset, index_only)
+    return batch.add_run(message.rkt, name, slot, message.partition, message.offset, index_only)
 
 
 cdef int slot_of_topic(Consumer consumer, str topic) except -1:

@@ -309,7 +309,7 @@ cdef inline void add_header(headers_t *headers, const char *name, bytes value) n
 cdef headers_t *dead_letter_headers(Producer producer, batch_t *b, send_t *send) except NULL:
     """The source record's headers, then where it came from and why it is here. The caller owns them."""
     cdef record_t *record = &b.records[send.record_index]
-    cdef span_t *span = &b.spans[record.span_index]
+    cdef run_t *run = &b.runs[record.run_index]
     cdef headers_t *headers
     fault_class, stage, message = producer.fault_texts[send.fault]
     if send.cause:
@@ -320,8 +320,8 @@ cdef headers_t *dead_letter_headers(Producer producer, batch_t *b, send_t *send)
         headers = f.rd_kafka_headers_copy(record.headers)
     else:
         headers = f.rd_kafka_headers_new(DEAD_HEADER_COUNT)
-    add_header(headers, b"__ingestd.errors.topic", span.topic)
-    add_header(headers, b"__ingestd.errors.partition", b"%d" % span.partition)
+    add_header(headers, b"__ingestd.errors.topic", run.topic)
+    add_header(headers, b"__ingestd.errors.partition", b"%d" % run.partition)
     add_header(headers, b"__ingestd.errors.offset", b"%d" % record.message.offset)
     add_header(headers, b"__ingestd.errors.timestamp", b"%d" % record.timestamp_ms)
     add_header(headers, b"__ingestd.errors.stage", stage)

@@ -44,7 +44,7 @@ from ..telemetry.happenings import (
 from ..telemetry.loop_phases import COMMIT
 from ..telemetry.metrics import Books, Counters
 from .ledger import Key, Ledger
-from .start_offsets import TOPIC_ID_METADATA, Beginnings, Start
+from .start_offsets import TOPIC_ID_METADATA, StartOffsets, Start
 
 NETWORK_TIMEOUT_MS = 5000
 # Topic ids only guard against a topic that was made anew; a cluster that does not tell them must not delay a stop.
@@ -77,7 +77,7 @@ class Source:
         self._consumer = consumer
         self._topics = topics
         self._never_inputs = never_inputs
-        self._beginnings = Beginnings(consumer, auto_offset_reset, self._ask)
+        self._start_offsets = StartOffsets(consumer, auto_offset_reset, self._ask)
         self.drain_timeout_s = drain_timeout_s
         self._ledger = ledger
         self._books = books
@@ -145,9 +145,9 @@ class Source:
             self._on_record_error(error)
         return batch.record_count + len(errors) == records_max
 
-    def topic(self, slot: int) -> str:
-        """The name of a topic that a span names by number."""
-        return self._consumer.topics[slot]
+    def topic(self, index: int) -> str:
+        """The name of a topic that a run names by number."""
+        return self._consumer.topics[index]
 
     def store(self) -> None:
         """Tell librdkafka what is finished; it commits that every commit_interval_ms and when partitions go."""
@@ -294,7 +294,7 @@ class Source:
         attempt = 0
         while keys:
             try:
-                return await self._beginnings.starts(keys)
+                return await self._start_offsets.starts(keys)
             except KafkaFailure as error:
                 self._limited_log.say(
                     logging.WARNING,
@@ -415,7 +415,7 @@ class Source:
         attempt = 0
         while keys := left():
             try:
-                begins = await self._beginnings.log_starts(keys)
+                begins = await self._start_offsets.log_starts(keys)
             except KafkaFailure as failure:
                 self._limited_log.say(
                     logging.WARNING, "the cluster does not say where a log begins", error=failure.name

@@ -28,7 +28,7 @@ class Start(NamedTuple):
     gone_from: int = -1
 
 
-class Beginnings:
+class StartOffsets:
     """Runs on: the loop. `ask(question, subject)` runs a question to the cluster on a helper thread."""
 
     def __init__(self, consumer: Consumer, auto_offset_reset: str, ask: Callable[..., Awaitable]) -> None:

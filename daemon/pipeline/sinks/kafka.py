@@ -146,7 +146,7 @@ class KafkaSink:
             self._send(batch)
         self._phases.enter(phase_before)
 
-    def bury(self, batch: Batch, record_indexes: list[int]) -> None:
+    def add_dead_letters(self, batch: Batch, record_indexes: list[int]) -> None:
         """Records that another sink refused for good: a dead letter for each, and the batch owes Kafka again."""
         for record_index in sorted(set(record_indexes)):
             if batch.mark_dead(record_index):

@@ -17,7 +17,7 @@ from ingestd.observers import health_reports as probes_module
 from ingestd.observers.health import HealthReporter, Status
 from ingestd.observers.health_reports import HealthReports
 from ingestd.observers.record_times import RecordTimes
-from ingestd.pipeline.ledger import Key, Ledger, LedgerSpan
+from ingestd.pipeline.ledger import Key, Ledger, LedgerRun
 from ingestd.telemetry.metrics import Books, Counters
 from tests.support.fake_consumer import FakeConsumer
 from tests.support.harness import LogLines, until
@@ -93,7 +93,7 @@ class World:
         return True
 
     def open(self, partition: int, first: int, count: int, timestamp_ms: int) -> None:
-        self.ledger.open(1, [LedgerSpan("a", partition, first, first + count - 1, count, -1, timestamp_ms)])
+        self.ledger.open(1, [LedgerRun("a", partition, first, first + count - 1, count, -1, timestamp_ms)])
 
     def report(self, *, all_of_them: bool = False) -> dict[str, dict[str, Any]]:
         """What one look sends, by component."""

@@ -13,7 +13,7 @@ from ingestd._fastpath import Batch
 from ingestd._librdkafka import CommitResult, ErrorCode, PartitionOffset, Rebalance, RecordError
 from ingestd.errors import ConfigError, KafkaFailure
 from ingestd.pipeline import source as source_module
-from ingestd.pipeline.ledger import Key, Ledger, LedgerSpan
+from ingestd.pipeline.ledger import Key, Ledger, LedgerRun
 from ingestd.pipeline.source import Source
 from ingestd.telemetry.metrics import Books, Counters
 from tests.support.fake_consumer import FakeConsumer
@@ -64,7 +64,7 @@ class World:
         """A batch of this partition is in flight."""
         self.in_flight = True
         self.books.received(topic, count)
-        self.ledger.open(1, [LedgerSpan(topic, partition, first, first + count - 1, count, -1)])
+        self.ledger.open(1, [LedgerRun(topic, partition, first, first + count - 1, count, -1)])
 
     async def until_called(self, name: str, arguments: Any) -> None:
         await until(lambda: (name, arguments) in self.consumer.calls, f"{name} {arguments}: {self.consumer.calls}", 10)
