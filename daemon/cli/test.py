@@ -93,7 +93,7 @@ class Tester:
     def process(self, table: RouteTable, payload: bytes, offset: int, now_s: float) -> Batch:
         self.cache.clear()
         self.batch.load([(payload, int(now_s * 1000), self.topic, 0, 0, offset, None, self.index_only)])
-        self.convert(self.batch, lambda slot: self.topic)
+        self.convert(self.batch, lambda index: self.topic)
         process_batch(self.batch, table, self.cache, int(now_s))
         return self.batch
 

@@ -106,7 +106,7 @@ def describe(
 ) -> dict[str, Any]:
     """One event as a tap shows it. A bad one is shown as text, and not at all where values are masked."""
     shown: dict[str, Any] = {
-        "source_topic": source_topic(event.topic_slot),
+        "source_topic": source_topic(event.source_topic_index),
         "partition": event.partition,
         "offset": event.offset,
         "timestamp_ms": event.timestamp_ms,

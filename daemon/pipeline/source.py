@@ -18,6 +18,7 @@ from .._fastpath import Batch
 from .._librdkafka import (
     CommitResult,
     Consumer,
+    ErrorCode,
     KafkaNotice,
     PartitionOffset,
     Rebalance,
@@ -43,10 +44,8 @@ from ..telemetry.happenings import (
 from ..telemetry.loop_phases import COMMIT
 from ..telemetry.metrics import Books, Counters
 from .ledger import Key, Ledger
-from .start_offsets import TOPIC_ID_METADATA, Beginnings, Start
+from .start_offsets import TOPIC_ID_METADATA, StartOffsets, Start
 
-AUTO_OFFSET_RESET = -140  # _AUTO_OFFSET_RESET: the position is not in the log
-NO_OFFSET = -168  # _NO_OFFSET: there was nothing to commit
 NETWORK_TIMEOUT_MS = 5000
 # Topic ids only guard against a topic that was made anew; a cluster that does not tell them must not delay a stop.
 TOPIC_ID_TIMEOUT_MS = 1500
@@ -78,7 +77,7 @@ class Source:
         self._consumer = consumer
         self._topics = topics
         self._never_inputs = never_inputs
-        self._beginnings = Beginnings(consumer, auto_offset_reset, self._ask)
+        self._start_offsets = StartOffsets(consumer, auto_offset_reset, self._ask)
         self.drain_timeout_s = drain_timeout_s
         self._ledger = ledger
         self._books = books
@@ -146,9 +145,9 @@ class Source:
             self._on_record_error(error)
         return batch.record_count + len(errors) == records_max
 
-    def topic(self, slot: int) -> str:
-        """The name of a topic that a span names by number."""
-        return self._consumer.topics[slot]
+    def topic(self, index: int) -> str:
+        """The name of a topic that a run names by number."""
+        return self._consumer.topics[index]
 
     def store(self) -> None:
         """Tell librdkafka what is finished; it commits that every commit_interval_ms and when partitions go."""
@@ -218,12 +217,12 @@ class Source:
         code = result.code or next((row.error for row in result.partitions if row.error), 0)
         if code == 0:
             self.commit_error = ""
-        elif code != NO_OFFSET:
+        elif code != ErrorCode.NO_OFFSET:
             name = self.commit_error = error_name(code)
             self._happenings.note(COMMIT_ERROR, "commit", name)
 
     def _on_record_error(self, error: RecordError) -> None:
-        if error.code == AUTO_OFFSET_RESET and error.partition >= 0:
+        if error.code == ErrorCode.AUTO_OFFSET_RESET and error.partition >= 0:
             self._keep(self._restart(self._generations([(error.topic, error.partition)])))
             return
         self._happenings.note(
@@ -295,7 +294,7 @@ class Source:
         attempt = 0
         while keys:
             try:
-                return await self._beginnings.starts(keys)
+                return await self._start_offsets.starts(keys)
             except KafkaFailure as error:
                 self._limited_log.say(
                     logging.WARNING,
@@ -416,7 +415,7 @@ class Source:
         attempt = 0
         while keys := left():
             try:
-                begins = await self._beginnings.log_starts(keys)
+                begins = await self._start_offsets.log_starts(keys)
             except KafkaFailure as failure:
                 self._limited_log.say(
                     logging.WARNING, "the cluster does not say where a log begins", error=failure.name

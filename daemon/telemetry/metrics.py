@@ -184,7 +184,7 @@ class Books:
 
 
 class Histogram:
-    """How often which value was seen. `observe` is called once a batch or a span, never once an event."""
+    """How often which value was seen. `observe` is called once a batch or a run of records, never once an event."""
 
     __slots__ = ("_bounds", "_counts", "total")
 

@@ -13,6 +13,7 @@ from random import Random
 
 from ..._fastpath import Batch
 from ..._librdkafka import (
+    ErrorCode,
     KafkaNotice,
     Producer,
     Refusal,
@@ -32,21 +33,19 @@ from ...telemetry.metrics import Counters
 # Errors with which the broker refuses a whole request because of one record in it: each is tried again alone.
 BATCH_REJECTING = frozenset(
     (
-        2,  # INVALID_MSG: a corrupt record
-        10,  # MSG_SIZE_TOO_LARGE
-        18,  # RECORD_LIST_TOO_LARGE
-        32,  # INVALID_TIMESTAMP
-        87,  # INVALID_RECORD
-        -138,  # _INVALID_DIFFERENT_RECORD: another record of the same request was the bad one
+        ErrorCode.INVALID_MSG,
+        ErrorCode.MSG_SIZE_TOO_LARGE,
+        ErrorCode.RECORD_LIST_TOO_LARGE,
+        ErrorCode.INVALID_TIMESTAMP,
+        ErrorCode.INVALID_RECORD,
+        ErrorCode.INVALID_DIFFERENT_RECORD,
     )
 )
 # A batch that was refused so often, over about three seconds, is no passing trouble any more.
 REFUSALS_MIN = 6
-FATAL = -150  # _FATAL: this handle produces nothing any more
-PURGED = frozenset((-152, -151))  # _PURGE_QUEUE, _PURGE_INFLIGHT: taken back by ourselves
+PURGED = frozenset((ErrorCode.PURGE_QUEUE, ErrorCode.PURGE_INFLIGHT))  # taken back by ourselves
 # The daemon's own records that wait for Kafka. While it is away they would fill memory with old news.
 OWN_WAITING_MAX = 64
-ALL_BROKERS_DOWN = -187  # _ALL_BROKERS_DOWN
 # Without an acknowledgement for this long, and with something owed, Kafka counts as gone.
 SILENCE_MAX_S = 10.0
 # By topic index: the five typed topics, the dead letters, and whatever rules name.
@@ -147,7 +146,7 @@ class KafkaSink:
             self._send(batch)
         self._phases.enter(phase_before)
 
-    def bury(self, batch: Batch, record_indexes: list[int]) -> None:
+    def add_dead_letters(self, batch: Batch, record_indexes: list[int]) -> None:
         """Records that another sink refused for good: a dead letter for each, and the batch owes Kafka again."""
         for record_index in sorted(set(record_indexes)):
             if batch.mark_dead(record_index):
@@ -203,7 +202,7 @@ class KafkaSink:
             self._own_seen = self.own_acknowledged
             self._answering = True
             self._answered_s = self._loop.time()
-        if any(notice.code == ALL_BROKERS_DOWN for notice in notices):
+        if any(notice.code == ErrorCode.ALL_BROKERS_DOWN for notice in notices):
             self._answering = False
 
     def _send_queued(self) -> None:
@@ -230,7 +229,7 @@ class KafkaSink:
         failed = refusals(batch)
         self._count_refusals(failed)
         codes = {refusal.error for refusal in failed}
-        if self._recovering or FATAL in codes or codes & PURGED or self._producer.fatal_error():
+        if self._recovering or ErrorCode.FATAL in codes or codes & PURGED or self._producer.fatal_error():
             self._recover()
         elif codes & BATCH_REJECTING:
             self._send_alone(batch, failed)
@@ -310,7 +309,7 @@ class KafkaSink:
             self._recovering = True
             self.was_fatal += 1
             fatal_errors = [error for handle in self._handles() if (error := handle.fatal_error())]
-            code, text = fatal_errors[0] if fatal_errors else (FATAL, "unknown")
+            code, text = fatal_errors[0] if fatal_errors else (ErrorCode.FATAL, "unknown")
             self._log.error(
                 "kafka producer is renewed after a fatal error", extra={"error": error_name(code), "reason": text}
             )

@@ -94,7 +94,7 @@ class _Link(asyncio.BufferedProtocol):
 
 class RedisSink:
     """Runs on: the loop. `on_done(batch)` is called when a batch owes Redis nothing any more; the records that Redis
-    refused for good are then in `batch.slot` (None or a list of record indexes)."""
+    refused for good are then in `batch.refused_records` (None or a list of record indexes)."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class RedisSink:
 
     def submit(self, batch: Batch) -> None:
         """Take a batch. Called once a batch, and again after `rebuild_index`."""
-        batch.slot = None
+        batch.refused_records = None
         if batch.reply_count == 0:
             self._on_done(batch)
         elif self._link is not None:
@@ -223,7 +223,7 @@ class RedisSink:
                 self.fail(link, text)
                 return False
             record_index = sent.batch.record_of_reply(reply_index - sent.start)
-            sent.batch.slot = [*(sent.batch.slot or ()), record_index]
+            sent.batch.refused_records = [*(sent.batch.refused_records or ()), record_index]
         return True
 
     def _read_integers(self, link: _Link, integers: list[tuple[int, int]]) -> bool:

@@ -113,14 +113,14 @@ def test_what_has_not_the_shape_is_no_event(payload: bytes, fault: Fault):
 def processed(*rows: tuple[Any, ...], topics: dict[str, str]) -> Batch:
     batch = Batch(16)
     batch.load(rows)
-    Converter(topics, "pipeline", 2000)(batch, lambda slot: ("new", "old.raw", "old.processed")[slot])
+    Converter(topics, "pipeline", 2000)(batch, lambda index: ("new", "old.raw", "old.processed")[index])
     process_batch(batch, table(event_bytes_max=2000), IndexCache(16), NOW_S)
     return batch
 
 
-def row(slot: int, payload: bytes | None, offset: int) -> tuple[Any, ...]:
-    name = ("new", "old.raw", "old.processed")[slot]
-    return (payload, TIMESTAMP_MS, name, slot, 0, offset, None, False)
+def row(index: int, payload: bytes | None, offset: int) -> tuple[Any, ...]:
+    name = ("new", "old.raw", "old.processed")[index]
+    return (payload, TIMESTAMP_MS, name, index, 0, offset, None, False)
 
 
 def test_old_and_new_topics_stand_in_one_batch_each_judged_by_its_own_measure():

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingestd._librdkafka import PartitionOffset
+from ingestd._librdkafka import ErrorCode, PartitionOffset
 from ingestd.config.schema import Config, FloodConfig, HealthConfig, PipelineConfig
 from ingestd.errors import KafkaFailure
 from ingestd.events.vocabulary import EventType
@@ -17,7 +17,7 @@ from ingestd.observers import health_reports as probes_module
 from ingestd.observers.health import HealthReporter, Status
 from ingestd.observers.health_reports import HealthReports
 from ingestd.observers.record_times import RecordTimes
-from ingestd.pipeline.ledger import Key, Ledger, LedgerSpan
+from ingestd.pipeline.ledger import Key, Ledger, LedgerRun
 from ingestd.telemetry.metrics import Books, Counters
 from tests.support.fake_consumer import FakeConsumer
 from tests.support.harness import LogLines, until
@@ -85,7 +85,7 @@ class World:
     async def _ask_offsets(self, rows: list[tuple[str, int, int]]) -> list[PartitionOffset]:
         self.asked += [row[:2] for row in rows]
         if self.cluster_is_silent:
-            raise KafkaFailure(-185, "_TIMED_OUT", "made by the test")
+            raise KafkaFailure(ErrorCode.TIMED_OUT, "_TIMED_OUT", "made by the test")
         return self.consumer.list_offsets(rows, 1)
 
     def _send_own(self, topic_index: int, value: bytes) -> bool:
@@ -93,7 +93,7 @@ class World:
         return True
 
     def open(self, partition: int, first: int, count: int, timestamp_ms: int) -> None:
-        self.ledger.open(1, [LedgerSpan("a", partition, first, first + count - 1, count, -1, timestamp_ms)])
+        self.ledger.open(1, [LedgerRun("a", partition, first, first + count - 1, count, -1, timestamp_ms)])
 
     def report(self, *, all_of_them: bool = False) -> dict[str, dict[str, Any]]:
         """What one look sends, by component."""

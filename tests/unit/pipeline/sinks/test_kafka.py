@@ -8,13 +8,13 @@ from random import Random
 
 import pytest
 
-from ingestd._librdkafka import KafkaNotice, Refusal
+from ingestd._librdkafka import ErrorCode, KafkaNotice, Refusal
 from ingestd.pipeline.sinks import kafka as kafka_module
-from ingestd.pipeline.sinks.kafka import FATAL, KafkaSink
+from ingestd.pipeline.sinks.kafka import KafkaSink
 from ingestd.telemetry.metrics import Counters
 from tests.support.harness import LogLines, until
 
-INVALID_RECORD, PURGED_IN_FLIGHT = 87, -151
+FATAL, INVALID_RECORD, PURGED_IN_FLIGHT = ErrorCode.FATAL, ErrorCode.INVALID_RECORD, ErrorCode.PURGE_INFLIGHT
 FATAL_NOTICE = KafkaNotice("error", 3, FATAL, "_FATAL", "made by the test", True)
 
 
