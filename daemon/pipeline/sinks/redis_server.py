@@ -1,4 +1,4 @@
-"""Where Redis is and what it says of itself. RedisConfig in; an endpoint and a few facts out. Uses redis-py.
+"""Finds the Redis server to dial, by URL or sentinels, and asks it for its role and identity, by redis-py.
 
 Runs on: the loop. The data plane dials on its own; this is for what happens once a connection.
 """
@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from ...config.schema import RedisConfig, read_secret, secret_path
 
 DIAL_TIMEOUT_S = 5.0
-# Whoever asks tries again himself. redis-py's ten tries keep a fail-over waiting a minute for a host that is gone.
+# Whoever asks tries again himself. redis-py's ten tries keep a fail-over waiting a minute for a host that is down.
 ONE_TRY = Retry(NoBackoff(), 0)
 
 
@@ -43,7 +43,7 @@ class ServerFacts(NamedTuple):
 
 
 def credentials(config: RedisConfig) -> tuple[str | None, str | None]:
-    """(user name, password), read anew each time so that a changed file is used at the next connect."""
+    """(user name, password), read again each time, so that a changed file is used at the next connect."""
     return config.username, read_secret(config.password_file) if config.password_file else None
 
 

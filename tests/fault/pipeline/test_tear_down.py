@@ -77,7 +77,7 @@ def test_a_stop_without_a_broker_gives_every_handle_back_and_says_what_was_not_c
         stopped = vars(harness.lines.records[-1])
         assert stopped["drained"] and stopped["commit_error"] and stopped["torn_down"]
         lines = harness.lines.messages()
-        assert "the last offsets were not committed: what came after them comes again" in lines
+        assert "the last offsets were not committed: events behind them will be read again" in lines
 
     run(work())
 
