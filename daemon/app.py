@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +15,11 @@ import uvloop
 
 from . import __version__
 from ._fastpath import Batch, IndexCache
-from ._librdkafka import Consumer, Handle, KafkaNotice, Producer
+from ._librdkafka import Consumer, KafkaNotice, Producer
 from .config import checks, kafka_options
 from .config.schema import Config, control_path
 from .diagnostics import BooksFile, log_state
 from .errors import ConfigError, KafkaFailure
-from .events.old_topics import Converter
-from .events.vocabulary import FAULT_MESSAGES, FAULT_STAGES, Fault
 from .observers import control_socket, status
 from .observers.health import HealthReporter
 from .observers.health_reports import HealthReports
@@ -36,10 +33,12 @@ from .observers.systemd_service import SystemdService
 from .observers.taps import Taps
 from .pipeline import allocator
 from .pipeline.cluster_queries import NETWORK_TIMEOUT_MS
-from .pipeline.engine import SAMPLE_INTERVAL_S, Engine, Limits
+from .pipeline.engine import SAMPLE_INTERVAL_S, Engine
+from .pipeline.handles import DESTROY_TIMEOUT_S, destroy_all
 from .pipeline.ledger import Ledger
 from .pipeline.route_table import RouteTables
-from .pipeline.sinks.kafka import KafkaSink, destroy_aside
+from .pipeline.settings import correlation_headers, fault_texts, limits_of, make_converter
+from .pipeline.sinks.kafka import KafkaSink
 from .pipeline.sinks.redis import RedisSink
 from .pipeline.source import Source
 from .reload import Reloader
@@ -48,14 +47,8 @@ from .telemetry.loop_phases import Phases
 from .telemetry.metrics import Books, Counters
 from .telemetry.runtime import Runtime, make_runtime
 
-# After the drain: leaving the group, then librdkafka's threads. Each has its own bound, so that a stop always ends.
+# After the drain: leaving the group. Every step of a stop has its own bound, so that it always ends.
 LEAVE_TIMEOUT_S = 5.0
-DESTROY_TIMEOUT_S = 8.0
-
-
-def fault_texts() -> list[tuple[str, str, str]]:
-    """(class, stage, message) by Fault, for the headers of dead letters."""
-    return [(fault.name.lower(), FAULT_STAGES.get(fault, ""), FAULT_MESSAGES.get(fault, "")) for fault in Fault]
 
 
 class App:
@@ -337,7 +330,8 @@ class App:
             if server is not None:
                 await server.stop()  # answers ask the handles
         for task in self.tasks:
-            task.cancel()  # from here on the handles may not be asked any more
+            # Non-obvious: tasks end before handles do, as a call on a destroyed one would crash the process.
+            task.cancel()
         self.source.stop()
         self.times.stop()
         torn_down = await self.tear_down()
@@ -381,32 +375,6 @@ def new_runtime(log: logging.Logger) -> Runtime:
         wall_s=time.time,
         random=random.Random(),
     )
-
-
-def limits_of(config: Config) -> Limits:
-    """The engine's limits."""
-    pipeline = config.pipeline
-    return Limits(pipeline.batch_events_max, pipeline.in_flight_events_max, kafka_options.held_bytes_max(config))
-
-
-def make_converter(config: Config) -> Converter | None:
-    """For old topics, when some are read."""
-    topics, service_name = config.legacy_topics(), config.observability.event_streaming.service_name
-    return Converter(topics, service_name, config.pipeline.event_bytes_max) if topics else None
-
-
-def correlation_headers(config: Config) -> list[str]:
-    """Where a correlation id is looked for when the event itself has none."""
-    return [config.observability.event_streaming.correlation_id_header, "correlation_id"]
-
-
-def destroy_all(handles: list[Handle]) -> bool:
-    """Runs on: a helper thread. False when librdkafka did not end its threads in time."""
-    threads: list[threading.Thread] = [destroy_aside(handle) for handle in handles]
-    deadline_s = time.monotonic() + DESTROY_TIMEOUT_S
-    for thread in threads:
-        thread.join(max(0.0, deadline_s - time.monotonic()))
-    return not any(thread.is_alive() for thread in threads)
 
 
 def serve(

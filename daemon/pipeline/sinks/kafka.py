@@ -9,7 +9,6 @@ have been written, and what is sent again then stands in Kafka twice.
 import asyncio
 import logging
 import os
-import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -29,6 +28,7 @@ from ...events.vocabulary import DEAD_LETTER_TOPIC_INDEX, TYPE_NAMES, Fault
 from ...telemetry.happenings import DEAD_LETTERED, PRODUCE_ERROR
 from ...telemetry.loop_phases import PRODUCE
 from ...telemetry.runtime import Runtime
+from ..handles import destroy_aside
 
 # Errors with which the broker refuses a whole request because of one record in it.
 # Non-obvious: one record with a time too far ahead fails its whole request, so each record is tried alone first.
@@ -374,10 +374,3 @@ def _clear(descriptor: int) -> None:
         os.eventfd_read(descriptor)
     except BlockingIOError:
         pass  # another call has read it already
-
-
-def destroy_aside(handle) -> threading.Thread:
-    """Destroy a handle on a thread of its own: librdkafka may take its time."""
-    thread = threading.Thread(target=handle.destroy, name="destroy", daemon=True)
-    thread.start()
-    return thread

@@ -332,7 +332,7 @@ def test_with_the_eager_protocol_a_revoke_without_names_gives_everything_back() 
 # What must not be skipped without a word
 
 
-def test_a_position_that_is_gone_is_restarted_at_the_log_s_start_and_counted() -> None:
+def test_a_position_that_was_deleted_is_restarted_at_the_log_s_start_and_counted() -> None:
     consumer = FakeConsumer(a0=(0, 9))
 
     async def work(world: World) -> None:
