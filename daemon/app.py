@@ -16,8 +16,8 @@ import uvloop
 from . import __version__
 from ._fastpath import Batch, IndexCache
 from ._librdkafka import Consumer, KafkaNotice, Producer
-from .config import checks, kafka_options
-from .config.schema import Config, control_path
+from .config import checks, kafka_consumers, kafka_producers
+from .config.schema import Config
 from .diagnostics import BooksFile, log_state
 from .errors import ConfigError, KafkaFailure
 from .observers import control_socket, status
@@ -84,7 +84,7 @@ class App:
 
     def open_servers(self) -> None:
         """First of all: a port in use is a ConfigError, and nothing that would have to be torn down is there yet."""
-        listen, path = self.config.http.listen, control_path(self.config)
+        listen, path = self.config.http.listen, self.config.control.socket_path()
         self.http = HttpServer(listen, "http.listen", self.log) if listen else None
         # No time-out: a tap goes on until its reader has seen enough.
         self.control = HttpServer(path, "control.socket", self.log, answer_timeout_s=None) if path else None
@@ -97,7 +97,7 @@ class App:
         self.tables = RouteTables(config, self.taps)
         cache = IndexCache()
         self.consumer = Consumer(
-            kafka_options.consumer_options(config, self.client_id),
+            kafka_consumers.daemon_consumer_options(config, self.client_id),
             correlation_headers=correlation_headers(config),
             index_only=config.kafka.index_only_topics,
         )
@@ -197,7 +197,7 @@ class App:
         return HealthReporter(self.config.health, service, self.host, self.instance, __version__)
 
     def make_producer(self, alone: bool) -> Producer:
-        options = kafka_options.single_record_options if alone else kafka_options.producer_options
+        options = kafka_producers.daemon_single_record_options if alone else kafka_producers.daemon_producer_options
         return Producer(
             options(self.config, self.client_id),
             self.tables.topics.names,

@@ -76,10 +76,10 @@ def navigation() -> list[Any]:
             entries.append({"API": [page, *inner]} if inner else page)
             if page == "configuration.md":
                 entries.append({"Every key": "config.yaml.md"})
+        if title == "Operate" and (ROOT / "SECURITY.md").exists() and "security.md" not in entries:
+            entries.append("security.md")
         if entries:
             found.append({title: entries})
-    if (ROOT / "SECURITY.md").exists():
-        found[-1:-1] = ["security.md"]
     return found
 
 

@@ -158,6 +158,7 @@ def main() -> None:
     rows = [(source, "source archive; the wheels are built from it")]
     for python in pythons(arguments.python):
         for arch in arguments.arch or ARCHES:
+            print(f"Python {python.version}, {arch}: a minute or two ...", flush=True)
             wheel = build(source, python, arch)
             if problems := content_problems(wheel):
                 sys.exit("\n".join([f"{wheel.name}:", *problems]))

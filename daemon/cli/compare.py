@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..config import checks
-from ..config.kafka_options import client_options
-from ..config.schema import Config, load
+from ..config.kafka_consumers import compare_options
+from ..config.loading import load
+from ..config.schema import Config
 from ..errors import IngestdError
 from ..events.vocabulary import DEAD_LETTER_HEADER_PREFIX
 from . import config_option
@@ -105,11 +106,7 @@ class Reader:
     """Reads windows of topics. Runs on: the caller's thread; every wait has a bound."""
 
     def __init__(self, config: Config, progress: Progress) -> None:
-        options = client_options(config.kafka, "ingestd-compare")
-        # The group is never joined, and nothing is committed.
-        options |= {"group.id": "ingestd-compare", "enable.auto.commit": "false", "auto.offset.reset": "error"}
-        options |= {"log_level": "0", "fetch.queue.backoff.ms": "5", "enable.partition.eof": "true"}
-        self._options = options
+        self._options = compare_options(config.kafka)
         self._progress = progress
 
     def read(self, topic: str, since_ms: int, until_ms: int | None) -> Iterator[Message]:
@@ -321,7 +318,7 @@ class Span(click.ParamType):
 
 def chosen_pairs(config: Config, named: tuple[str, ...]) -> list[tuple[Comparison, str | None]]:
     """Each pair, with the kafka.topics key of one whose old side the daemon turns into events."""
-    old_topics = config.legacy_topics()
+    old_topics = config.old_topics()
     if not named:
         named = tuple(f"{topic}={getattr(config.kafka.topics, TYPED[key])}" for topic, key in old_topics.items())
     if not named:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..config import checks
-from ..config.schema import Config, load
+from ..config.loading import load
+from ..config.schema import Config
 from ..observers.record_times import NO_TIME, RecordTimeReader
 from . import config_option
 from .topics import ANSWER_TIMEOUT_S, Cluster, ClusterError

@@ -11,7 +11,10 @@ import click
 import yaml
 
 from ..config import checks
-from ..config.schema import TopicsConfig, UnsetVariable, keys, parse
+from ..config.keys import keys
+from ..config.loading import parse
+from ..config.schema import Config, TopicsConfig
+from ..config.variables import UnsetVariable
 from ..config.yaml_file import StrictLoader
 from ..errors import ConfigError, IngestdError, Problem
 
@@ -90,7 +93,7 @@ class Migration:
         self.left_out: list[Problem] = []
         self.notes: list[str] = []
         self.to_mend: list[Problem] = []
-        self._known = {path for path, _ in keys()}
+        self._known = {path for path, _ in keys(Config)}
 
     def run(self) -> None:
         self._move_redis()

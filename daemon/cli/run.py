@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from ..config import checks
-from ..config.schema import Config, find, load
+from ..config.loading import find, load
+from ..config.schema import Config
 from ..telemetry import logs
 from . import config_option
 

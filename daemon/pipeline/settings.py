@@ -1,6 +1,6 @@
 """What a config means for the pipeline's components: the engine's limits, old topics, headers of correlation IDs."""
 
-from ..config.kafka_options import held_bytes_max
+from ..config.kafka_consumers import held_bytes_max
 from ..config.schema import Config
 from ..events.old_topics import Converter
 from ..events.vocabulary import FAULT_MESSAGES, FAULT_STAGES, Fault
@@ -15,7 +15,7 @@ def limits_of(config: Config) -> Limits:
 
 def make_converter(config: Config) -> Converter | None:
     """For old topics, when some are read."""
-    topics, service_name = config.legacy_topics(), config.observability.event_streaming.service_name
+    topics, service_name = config.old_topics(), config.observability.event_streaming.service_name
     return Converter(topics, service_name, config.pipeline.event_bytes_max) if topics else None
 
 

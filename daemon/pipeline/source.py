@@ -13,7 +13,16 @@ import os
 from collections.abc import Awaitable, Callable
 
 from .._fastpath import Batch
-from .._librdkafka import CommitResult, Consumer, KafkaNotice, PartitionOffset, Rebalance, RecordError, error_name
+from .._librdkafka import (
+    CommitResult,
+    Consumer,
+    ErrorCode,
+    KafkaNotice,
+    PartitionOffset,
+    Rebalance,
+    RecordError,
+    error_name,
+)
 from ..backoff import delay_s
 from ..config.checks import loop_error
 from ..errors import KafkaFailure
@@ -27,8 +36,6 @@ from .ledger import Key, Ledger
 from .start_offsets import Start, StartOffsets
 from .topic_ids import TOPIC_ID_INTERVAL_S, TopicIds
 
-AUTO_OFFSET_RESET = -140  # _AUTO_OFFSET_RESET: the position is not in the log
-NO_OFFSET = -168  # _NO_OFFSET: there was nothing to commit
 # Non-obvious: `max.poll.interval.ms` counts calls, so the control queue is served each tick, also when it is empty.
 # Its eventfd wakes the loop as well; but a member that stays idle for longer than the limit is thrown out of the group.
 TICK_S = 0.1
@@ -220,12 +227,12 @@ class Source:
         code = result.code or next((row.error for row in result.partitions if row.error), 0)
         if code == 0:
             self.commit_error = ""
-        elif code != NO_OFFSET:
+        elif code != ErrorCode.NO_OFFSET:
             name = self.commit_error = error_name(code)
             self._happenings.note(COMMIT_ERROR, "commit", name)
 
     def _on_record_error(self, error: RecordError) -> None:
-        if error.code == AUTO_OFFSET_RESET and error.partition >= 0:
+        if error.code == ErrorCode.AUTO_OFFSET_RESET and error.partition >= 0:
             self._keep(self._restart(self._ledger.generations([(error.topic, error.partition)])))
             return
         self._happenings.note(

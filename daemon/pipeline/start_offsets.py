@@ -7,13 +7,12 @@ what the cluster did not answer is a KafkaFailure.
 
 from typing import NamedTuple
 
-from .._librdkafka import PartitionOffset, error_name
+from .._librdkafka import ErrorCode, PartitionOffset, error_name
 from ..errors import KafkaFailure
 from .cluster_queries import ClusterQueries
 from .ledger import Key
 
 BEGINNING, END = -2, -1
-UNKNOWN_PARTITION = -190
 TOPIC_ID_METADATA = b"topic_id="
 
 
@@ -61,7 +60,7 @@ class StartOffsets:
     async def _limits(self, keys: list[Key], which: int) -> dict[Key, PartitionOffset]:
         """A row for each, some of them with an error."""
         rows = await self._queries.list_offsets([(*key, which) for key in keys])
-        found = {key: PartitionOffset(*key, -1, error=UNKNOWN_PARTITION) for key in keys}
+        found = {key: PartitionOffset(*key, -1, error=ErrorCode.UNKNOWN_PARTITION) for key in keys}
         return found | {(row.topic, row.partition): row for row in rows if row.error or row.offset >= 0}
 
     async def _known_topics(self, committed: list[PartitionOffset]) -> set[str]:

@@ -81,7 +81,7 @@ def install(folder: Path, what: str, *words: str | Path) -> None:
 
 def locked(folder: Path, python: str) -> None:
     if not (folder / "bin" / "python").exists():
-        print("The first build takes two to five minutes: most of it is the C compiler's.", flush=True)
+        print("The first build takes two to five minutes.", flush=True)
     make_venv(folder, python)
     count = len(locked_versions())
     install(folder, f"installing {count} packages of {LOCK.name}", "--require-hashes", "-r", LOCK)

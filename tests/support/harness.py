@@ -11,7 +11,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from ingestd._librdkafka import MockCluster
 from ingestd.app import App
 from ingestd.cli.demo.mock_cluster import create_topics
-from ingestd.config.schema import Config, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from ingestd.pipeline import topic_ids
 from ingestd.telemetry import logs
 from tests.support.daemon_process import ALL_TOPICS, merged

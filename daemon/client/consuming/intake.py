@@ -17,6 +17,9 @@ from typing import Any, Final, Literal, NamedTuple, TypedDict
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from ...backoff import delay_s
+from ...config.kafka_connection import servers_text
+from ...config.kafka_consumers import client_consumer_options, ensure_client_consumer_options
+from ...config.kafka_producers import DEAD_LETTER_TIMEOUT_S, client_dead_letter_options
 from ...errors import IngestdError
 from ...events.vocabulary import DEAD_LETTER_HEADER_PREFIX
 from ...rate_limited_log import RateLimitedLog
@@ -28,20 +31,9 @@ SLICE_S: Final = 0.2
 # A batch is made so small that its handlers take about this long: while they run, a rebalance of the group waits.
 BATCH_TARGET_S: Final = 1.0
 FIRST_BATCH: Final = 16
-# One try to produce dead letters; they are tried again until `dead_letter_timeout_s`.
-PRODUCE_TIMEOUT_S: Final = 10.0
 # Of a dead letter that the broker refuses for its size this much is kept, and of an error's text that.
 STUB_BYTES: Final = 65536
 REASON_CHARACTERS_MAX: Final = 2000
-# What both clients need to reach the brokers; everything else in `kafka_options` is the consumer's.
-REACH_PREFIXES: Final = ("security.", "ssl.", "sasl.", "enable.ssl.", "enable.sasl.", "socket.", "broker.", "client.")
-FORBIDDEN: Final = (
-    "bootstrap.servers",
-    "group.id",
-    "enable.auto.offset.store",
-    "enable.auto.commit",
-    "auto.offset.reset",
-)
 HOPELESS: Final = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -108,9 +100,7 @@ class Settings:
     kafka_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key in FORBIDDEN:
-            if key in self.kafka_options:
-                raise ValueError(f"kafka_options: {key} may not be set: events would be lost or never committed")
+        ensure_client_consumer_options(self.kafka_options)
         if self.batch_events_max < 1 or self.retries < 0:
             raise ValueError("batch_events_max must be at least 1, retries at least 0")
 
@@ -141,10 +131,6 @@ def header_pairs(message: Message) -> list[tuple[str, str | bytes | None]]:
     return [(str(name), value) for name, value in pairs]
 
 
-def joined(brokers: str | Sequence[str]) -> str:
-    return brokers if isinstance(brokers, str) else ",".join(brokers)
-
-
 def is_eager(options: Mapping[str, Any]) -> bool:
     """Whether members give everything back at each rebalance: so with `range` and `roundrobin`."""
     return options.get("group.protocol") != "consumer" and "cooperative" not in options["partition.assignment.strategy"]
@@ -169,26 +155,13 @@ class Intake:
         self._lock = threading.Lock()
         self.closed = False
         self.joined = False
-        self._graves = Graves(joined(brokers), settings, self._limited_log)
+        self._graves = Graves(servers_text(brokers), settings, self._limited_log)
         subscribed = [topics] if isinstance(topics, str) else list(topics)
         if settings.dead_letter_topic in subscribed:
             raise ValueError(f"{settings.dead_letter_topic} is read, and its dead letters would go round for ever")
-        options = {
-            "bootstrap.servers": joined(brokers),
-            "group.id": group_id,
-            "enable.auto.offset.store": False,
-            "enable.auto.commit": True,
-            "auto.commit.interval.ms": max(10, round(settings.commit_interval_s * 1000)),
-            "auto.offset.reset": "error",
-            "partition.assignment.strategy": "cooperative-sticky",
-            # The default stalls a fast consumer for up to a second whenever its queue fills.
-            "fetch.queue.backoff.ms": 5,
-            "reconnect.backoff.max.ms": 2000,
-            "error_cb": self._on_error,
-        }
-        options |= settings.kafka_options
-        if options.get("group.protocol") == "consumer":
-            del options["partition.assignment.strategy"]  # the broker assigns, and librdkafka refuses the pair
+        options = {"error_cb": self._on_error} | client_consumer_options(
+            servers_text(brokers), group_id, settings.commit_interval_s, settings.kafka_options
+        )
         self._beginnings = Beginnings(settings.auto_offset_reset, is_eager(options), LOG, self._limited_log)
         self._consumer = Consumer(options, logger=LOG)
         self._consumer.subscribe(subscribed, on_assign=self._on_assign)
@@ -311,17 +284,8 @@ class Graves:
         self._host = socket.gethostname()
 
     def _make(self) -> Producer:
-        reach = {key: value for key, value in self._settings.kafka_options.items() if key.startswith(REACH_PREFIXES)}
-        options = {
-            "bootstrap.servers": self._brokers,
-            "enable.idempotence": True,
-            "acks": "all",
-            "linger.ms": 5,
-            "message.timeout.ms": round(PRODUCE_TIMEOUT_S * 1000),
-            # The broker's own limit is the one that counts.
-            "message.max.bytes": 100_000_000,
-        }
-        return Producer(options | reach, logger=LOG)
+        options = client_dead_letter_options(self._brokers, self._settings.kafka_options)
+        return Producer(options, logger=LOG)
 
     def put(self, letters: Sequence[Letter], deadline_s: float) -> tuple[list[Letter], str]:
         """Produce and wait; gives those that were not acknowledged, and why the last was not."""
@@ -374,7 +338,7 @@ class Graves:
 
     def _wait(self, producer: Producer, deadline_s: float) -> None:
         # In slices: Ctrl-C is heard between two calls.
-        end_s = min(deadline_s, time.monotonic() + PRODUCE_TIMEOUT_S + 1.0)
+        end_s = min(deadline_s, time.monotonic() + DEAD_LETTER_TIMEOUT_S + 1.0)
         while len(producer) and time.monotonic() < end_s:
             producer.flush(SLICE_S)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from ..._fastpath import Batch
 from ..._librdkafka import (
+    ErrorCode,
     KafkaNotice,
     Producer,
     Refusal,
@@ -35,21 +36,19 @@ from ..handles import destroy_aside
 # Only what is refused again by itself is called bad.
 BATCH_REJECTING = frozenset(
     (
-        2,  # INVALID_MSG: a corrupt record
-        10,  # MSG_SIZE_TOO_LARGE
-        18,  # RECORD_LIST_TOO_LARGE
-        32,  # INVALID_TIMESTAMP
-        87,  # INVALID_RECORD
-        -138,  # _INVALID_DIFFERENT_RECORD: another record of the same request was the bad one
+        ErrorCode.INVALID_MSG,
+        ErrorCode.MSG_SIZE_TOO_LARGE,
+        ErrorCode.RECORD_LIST_TOO_LARGE,
+        ErrorCode.INVALID_TIMESTAMP,
+        ErrorCode.INVALID_RECORD,
+        ErrorCode.INVALID_DIFFERENT_RECORD,
     )
 )
 # A batch that was refused so often, over about three seconds, is no passing trouble any more.
 REFUSALS_MIN = 6
-FATAL = -150  # _FATAL: this handle produces nothing any more
-PURGED = frozenset((-152, -151))  # _PURGE_QUEUE, _PURGE_INFLIGHT: taken back by ourselves
+PURGED = frozenset((ErrorCode.PURGE_QUEUE, ErrorCode.PURGE_INFLIGHT))  # taken back by ourselves
 # The daemon's own records that wait for Kafka. While it is away they would fill memory with old news.
 OWN_WAITING_MAX = 64
-ALL_BROKERS_DOWN = -187  # _ALL_BROKERS_DOWN
 # Without an acknowledgement for this long, and with something owed, Kafka counts as not answering.
 SILENCE_MAX_S = 10.0
 # By topic index: the five typed topics, the dead letters, and whatever rules name.
@@ -212,7 +211,7 @@ class KafkaSink:
             self._own_seen = self.own_acknowledged
             self._answering = True
             self._answered_s = self._loop.time()
-        if any(notice.code == ALL_BROKERS_DOWN for notice in notices):
+        if any(notice.code == ErrorCode.ALL_BROKERS_DOWN for notice in notices):
             self._answering = False
 
     def _send_queued(self) -> None:
@@ -239,7 +238,7 @@ class KafkaSink:
         failed = refusals(batch)
         self._count_refusals(failed)
         codes = {refusal.error for refusal in failed}
-        if self._recovering or FATAL in codes or codes & PURGED or self._producer.fatal_error():
+        if self._recovering or ErrorCode.FATAL in codes or codes & PURGED or self._producer.fatal_error():
             self._recover()
         elif codes & BATCH_REJECTING:
             self._send_alone(batch, failed)
@@ -326,7 +325,7 @@ class KafkaSink:
             self._recovering = True
             self.was_fatal += 1
             fatal_errors = [error for handle in self._handles() if (error := handle.fatal_error())]
-            code, text = fatal_errors[0] if fatal_errors else (FATAL, "unknown")
+            code, text = fatal_errors[0] if fatal_errors else (ErrorCode.FATAL, "unknown")
             self._log.error(
                 "kafka producer is recreated after a fatal error", extra={"error": error_name(code), "reason": text}
             )

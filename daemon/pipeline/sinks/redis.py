@@ -17,12 +17,13 @@ import redis.exceptions
 
 from ..._fastpath import Batch, IndexCache, ReplyReader, rebuild_index
 from ...backoff import delay_s
+from ...config.redis_options import DIAL_TIMEOUT_S, Endpoint, credentials, tls_context
 from ...config.schema import RedisConfig
 from ...errors import RedisProtocolError, RedisUnavailable
 from ...telemetry.happenings import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR
 from ...telemetry.loop_phases import REDIS
 from ...telemetry.runtime import Runtime
-from .redis_server import DIAL_TIMEOUT_S, Endpoint, ServerFacts, credentials, find_endpoint, read_facts
+from .redis_server import ServerFacts, find_endpoint, read_facts
 
 # First words of errors after which the same bytes may succeed later. NOAUTH and NOPERM wait for the operator, and so do
 # ASK and MOVED, which say that this is a node of a Cluster: no event is bad for that.
@@ -312,7 +313,7 @@ class RedisSink:
                 _, link = await self._loop.create_unix_connection(lambda: _Link(self), endpoint.path)
             else:
                 _, link = await self._loop.create_connection(
-                    lambda: _Link(self), endpoint.host, endpoint.port, ssl=endpoint.tls
+                    lambda: _Link(self), endpoint.host, endpoint.port, ssl=tls_context(self._config)
                 )
         return link
 

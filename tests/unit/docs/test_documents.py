@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ingestd.cli import VERBS
-from ingestd.config.schema import parse
+from ingestd.config.loading import parse
 from tests.support.documents import ROOT, blocks, snippets
 
 PAGES = ["README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))]

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from ingestd._fastpath import Batch, IndexCache, process_batch
-from ingestd.config.schema import Config, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from ingestd.events.old_topics import PROCESSED, RAW, Converter, NoEvent, convert, time_text
 from ingestd.events.vocabulary import DEAD_LETTER_TOPIC_INDEX, EventType, Fault, Verdict
 from tests.support.fastpath import NOW_S, TIMESTAMP_MS, table
@@ -159,5 +160,5 @@ def test_old_and_new_topics_stand_in_one_batch_each_judged_by_its_own_measure():
 def test_old_topics_are_inputs_with_a_key_each():
     config = parse("kafka: {topics: {raw_data: crypto.raw, processed_data: crypto.processed}}")
     assert config.input_topics() == ["observability.events", "crypto.raw", "crypto.processed"]
-    assert config.legacy_topics() == {"crypto.raw": RAW, "crypto.processed": PROCESSED}
-    assert Config().legacy_topics() == {}
+    assert config.old_topics() == {"crypto.raw": RAW, "crypto.processed": PROCESSED}
+    assert Config().old_topics() == {}

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingestd._librdkafka import PartitionOffset
+from ingestd._librdkafka import ErrorCode, PartitionOffset
 from ingestd.config.schema import Config, FloodConfig, HealthConfig, PipelineConfig
 from ingestd.errors import KafkaFailure
 from ingestd.events.vocabulary import EventType
@@ -85,7 +85,7 @@ class World:
     async def _ask_offsets(self, rows: list[tuple[str, int, int]]) -> list[PartitionOffset]:
         self.asked += [row[:2] for row in rows]
         if self.cluster_is_silent:
-            raise KafkaFailure(-185, "_TIMED_OUT", "made by the test")
+            raise KafkaFailure(ErrorCode.TIMED_OUT, "_TIMED_OUT", "made by the test")
         return self.consumer.list_offsets(rows, 1)
 
     def _send_own(self, topic_index: int, value: bytes) -> bool:

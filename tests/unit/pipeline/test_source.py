@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from ingestd._fastpath import Batch
-from ingestd._librdkafka import KafkaNotice, PartitionOffset, RecordError
+from ingestd._librdkafka import ErrorCode, KafkaNotice, PartitionOffset, RecordError
 from ingestd.pipeline.ledger import Ledger, LedgerRun
-from ingestd.pipeline.source import AUTO_OFFSET_RESET, Source
+from ingestd.pipeline.source import Source
 from ingestd.telemetry.happenings import GIVEN_BACK
 from ingestd.telemetry.metrics import Books
 from tests.support.fake_consumer import FakeConsumer
@@ -72,7 +72,7 @@ def run(work: Callable) -> None:
 
 
 def out_of_range(topic: str, partition: int) -> RecordError:
-    return RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition, 500)
+    return RecordError(ErrorCode.AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition)
 
 
 def test_what_came_before_the_source_listened_is_served():

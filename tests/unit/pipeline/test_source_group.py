@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ingestd._fastpath import Batch
-from ingestd._librdkafka import CommitResult, PartitionOffset, Rebalance, RecordError
+from ingestd._librdkafka import CommitResult, ErrorCode, PartitionOffset, Rebalance, RecordError
 from ingestd.errors import ConfigError, KafkaFailure
 from ingestd.pipeline import source as source_module
 from ingestd.pipeline.ledger import Key, Ledger, LedgerRun
@@ -19,7 +19,8 @@ from tests.support.fake_consumer import FakeConsumer
 from tests.support.harness import LogLines, until
 from tests.support.runtime import runtime_for_tests
 
-NOT_LEADER, TIMED_OUT, AUTO_OFFSET_RESET = 6, -185, -140
+NOT_LEADER = 6
+TIMED_OUT, AUTO_OFFSET_RESET, NO_OFFSET = ErrorCode.TIMED_OUT, ErrorCode.AUTO_OFFSET_RESET, ErrorCode.NO_OFFSET
 A0, A1, B0 = ("a", 0), ("a", 1), ("b", 0)
 
 
@@ -339,7 +340,7 @@ def test_a_position_that_was_deleted_is_restarted_at_the_log_s_start_and_counted
         consumer.rebalance("assign", A0)
         await until(lambda: world.source.joined, "joined")
         consumer.limits[A0] = (6, 9)
-        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0, -1)]
+        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0)]
         world.source.take(Batch(10), 10)
         await world.until_called("assign", [("a", 0, 6)])
         assert world.source.missed == 6 and world.ledger.next_offset("a", 0) == 6
@@ -354,7 +355,7 @@ def test_a_position_that_went_with_its_partition_is_nobody_s() -> None:
     async def work(world: World) -> None:
         consumer.rebalance("assign", A0)
         await until(lambda: world.source.joined, "joined")
-        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0, -1)]
+        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0)]
         world.source.take(Batch(10), 10)
         world.ledger.revoke("a", 0)
         calls = len(consumer.calls)
@@ -372,7 +373,7 @@ def test_a_log_s_start_that_the_cluster_does_not_answer_is_asked_for_again() -> 
         await until(lambda: world.source.joined, "joined")
         consumer.limits[A0], consumer.errors = (6, 9), {A0: NOT_LEADER}
         asked = len(consumer.questions)
-        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0, -1)]
+        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0)]
         world.source.take(Batch(10), 10)
         await until(lambda: len(consumer.questions) >= asked + 3, "it asks again")
         consumer.errors = {}
@@ -420,20 +421,20 @@ def test_a_failed_commit_is_counted_and_a_good_one_is_known() -> None:
     async def work(world: World) -> None:
         consumer.rebalance("assign", A0)
         await until(lambda: world.source.joined, "joined")
-        consumer.say(CommitResult(25, "UNKNOWN_MEMBER_ID", [PartitionOffset("a", 0, 3, error=25)]))
+        consumer.say(CommitResult(25, [PartitionOffset("a", 0, 3, error=25)]))
         await until(lambda: world.counters.value("ingestd_errors_total", "commit", "UNKNOWN_MEMBER_ID"), "counted")
         assert world.source.committed[A0] == -1
-        consumer.say(CommitResult(0, "NO_ERROR", [PartitionOffset("a", 0, 4)]))
+        consumer.say(CommitResult(0, [PartitionOffset("a", 0, 4)]))
         await until(lambda: world.source.committed[A0] == 4, "known")
 
     run(consumer, work)
 
 
-@pytest.mark.parametrize(("code", "committed"), [(0, True), (-168, True), (-185, False)])
+@pytest.mark.parametrize(("code", "committed"), [(0, True), (NO_OFFSET, True), (TIMED_OUT, False)])
 def test_leaving_is_well_only_when_the_last_commit_was(code: int, committed: bool) -> None:
     """Else what came after the commit before comes again, and the exit code has to say so."""
     consumer = FakeConsumer(a0=(0, 9))
-    consumer.on_close = [CommitResult(code, "name", []), Rebalance("revoke", [A0], False)]
+    consumer.on_close = [CommitResult(code, []), Rebalance("revoke", [A0], False)]
 
     async def work(world: World) -> None:
         consumer.rebalance("assign", A0)
@@ -459,7 +460,7 @@ def test_leaving_waits_for_a_question_of_an_assignment_and_asks_no_more() -> Non
         consumer.rebalance("assign", A0)
         await until(lambda: consumer.questions, "it asks")
         leaving = asyncio.create_task(world.source.leave(5.0))
-        consumer.say(CommitResult(0, "a sign of life", [PartitionOffset("a", 0, 4)]))
+        consumer.say(CommitResult(0, [PartitionOffset("a", 0, 4)]))
         await until(lambda: not consumer.events, "the loop goes on")
         assert consumer.calls == [("subscribe", ["a"])], "no close before the answer"
         answer.set()

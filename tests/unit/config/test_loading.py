@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingestd.config.schema import Config, find, keys, load, parse, read_secret, secret_path
+from ingestd.config.loading import find, load, parse
+from ingestd.config.schema import Config
+from ingestd.config.secrets import read_secret, secret_path
 from ingestd.errors import ConfigError, Problem
 
 
@@ -26,7 +28,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.delenv("INGESTD_CONFIG", raising=False)
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ingestd.config.schema.SEARCH_PATHS", ("config.yaml", str(tmp_path / "etc.yaml")))
+    monkeypatch.setattr("ingestd.config.loading.SEARCH_PATHS", ("config.yaml", str(tmp_path / "etc.yaml")))
     return tmp_path
 
 
@@ -359,18 +361,7 @@ def test_a_secret_is_read_from_the_credentials_folder_without_its_line_end(
     assert secret_path("/etc/keys/password") == Path("/etc/keys/password")
 
 
-# The list of keys that config.yaml is held to.
-
-
-def test_keys_name_every_leaf_once_and_with_its_default() -> None:
-    listed = list(keys())
-    paths = [path for path, _ in listed]
-    assert len(paths) == len(set(paths))
-    for path, default in listed:
-        value: object = Config()
-        for name in path.split("."):
-            value = getattr(value, name)
-        assert value == default, path
+# All of it.
 
 
 def test_a_config_of_all_defaults_written_out_is_the_default_config() -> None:
