@@ -8,7 +8,7 @@ TEST_WORKERS ?= 3
 SOURCES := pyproject.toml requirements.lock setup.py \
   $(wildcard daemon/*.pyx daemon/*.pxd daemon/fastpath/*.pxi daemon/fastpath/*.h daemon/librdkafka/*.pxi)
 PYTEST := $(BIN)/python -m pytest
-ENVIRONMENT := $(PYTHON) tests/support/environment.py
+ENVIRONMENT := $(PYTHON) tools/environment.py
 
 .PHONY: help check machine build demo example test test-newest test-oldest test-real test-valkey test-systemd test-all
 .PHONY: types lint docs wheels bench bench-client debug lock clean
@@ -18,10 +18,10 @@ help:  ## Print every target with a sentence
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 check:  ## Say what this machine lacks, with the one command that installs it
-	@INSTALL=no PYTHON="$(PYTHON)" sh tests/support/check_machine.sh
+	@INSTALL=no PYTHON="$(PYTHON)" sh tools/check_machine.sh
 
 machine:
-	@PYTHON="$(PYTHON)" sh tests/support/check_machine.sh
+	@PYTHON="$(PYTHON)" sh tools/check_machine.sh
 
 $(VENV)/built: $(SOURCES) | machine
 	@$(ENVIRONMENT) locked $(VENV) "$(PYTHON)"
