@@ -44,7 +44,7 @@ from ..telemetry.happenings import (
 from ..telemetry.loop_phases import COMMIT
 from ..telemetry.metrics import Books, Counters
 from .ledger import Key, Ledger
-from .start_offsets import TOPIC_ID_METADATA, StartOffsets, Start
+from .start_offsets import TOPIC_ID_METADATA, Start, StartOffsets
 
 NETWORK_TIMEOUT_MS = 5000
 # Topic ids only guard against a topic that was made anew; a cluster that does not tell them must not delay a stop.
