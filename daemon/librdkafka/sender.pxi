@@ -3,7 +3,7 @@
 # confluent-kafka's own `produce` takes 3.4 µs for a record with eight headers, of which librdkafka needs a third. For
 # each report it takes and gives the interpreter's lock; here many are told of under one (decision 0012).
 #
-# Threads: `send` and `send_events` run on any thread of the program, and hold the interpreter's lock in librdkafka.
+# Threads: `send` and `send_events` run on any thread of the program; a call into librdkafka holds the GIL.
 # `serve` runs on the delivery thread, which waits in rd_kafka_queue_poll without that lock. `flush`, `purge` and
 # `destroy` give it up too, so that librdkafka may be in several of these calls at once. It allows that but for
 # `destroy`: the client's SharedProducer holds its lock `_using` around each of the three.
