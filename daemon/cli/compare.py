@@ -25,7 +25,8 @@ from ..config.kafka_consumers import compare_options
 from ..config.loading import load
 from ..config.schema import Config
 from ..errors import IngestdError
-from ..events.vocabulary import DEAD_LETTER_HEADER_PREFIX
+from ..events.old_topics import PROCESSED, RAW
+from ..events.vocabulary import DEAD_LETTER_HEADER_PREFIX, EventType
 from . import config_option
 from .topics import UNIT_MS, ClusterError
 
@@ -37,7 +38,7 @@ SHOWN_MAX: Final = 10
 HASH_BYTES: Final = 16
 HASH_MASK: Final = (1 << 8 * HASH_BYTES) - 1
 JSON_SPACE: Final = b" \t\r\n"
-TYPED: Final = {"raw_data": "logs", "processed_data": "alerts"}
+TYPED: Final = {RAW: EventType.LOG.topic_key, PROCESSED: EventType.ALERT.topic_key}
 
 
 class Window(NamedTuple):

@@ -98,11 +98,11 @@ def check_offline(config: Config, findings: Findings) -> None:
     """What can be seen without a cluster."""
     missing = list(unreadable_files(config))
     findings.problems += [*checks.check(config), *missing]
-    found = librdkafka_check.check(config, not missing)
-    findings.problems += found.problems
-    findings.warnings += found.warnings
+    report = librdkafka_check.check(config, not missing)
+    findings.problems += report.problems
+    findings.warnings += report.warnings
     findings.checked.append("the config: keys, values, topics, rules, files")
-    findings.checked.append(f"{found.option_count} options by librdkafka {found.version}")
+    findings.checked.append(f"{report.option_count} options by librdkafka {report.version}")
 
 
 def check_online(config: Config, findings: Findings) -> None:

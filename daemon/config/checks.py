@@ -6,12 +6,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from ..errors import ConfigError, Problem
 from ..events.rules import MatchConfig, RuleConfig
-from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
+from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, TYPED_TOPIC_KEYS
 from .kafka_connection import RECORD_MARGIN_BYTES
 from .kafka_consumers import held_bytes_max, refused_consumer_options
 from .kafka_producers import refused_producer_options
 from .keys import values
-from .schema import Config
+from .schema import OUTPUT_TOPIC_KEYS, Config
 from .secrets import unreadable_files
 from .topic_pattern import TopicPattern
 
@@ -93,10 +93,7 @@ def is_host_port(text: str, port_min: int = 1) -> bool:
 def outputs(config: Config) -> dict[str, str]:
     """Topic -> the key path that makes it an output."""
     topics = config.kafka.topics
-    named = {
-        getattr(topics, key): f"kafka.topics.{key}"
-        for key in ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")
-    }
+    named = {getattr(topics, key): f"kafka.topics.{key}" for key in OUTPUT_TOPIC_KEYS}
     for index, rule in enumerate(config.rules):
         named |= {topic: f"rules[{index}].topics" for topic in rule.topics if topic not in named}
     return named
@@ -145,9 +142,8 @@ def _old_topics(config: Config) -> Iterator[Problem]:
 
 def _topics(config: Config) -> Iterator[Problem]:
     written = outputs(config)
-    keys = ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")
-    names = [getattr(config.kafka.topics, key) for key in keys]
-    for key, name in zip(keys, names, strict=True):
+    names = config.kafka.topics.outputs()
+    for key, name in zip(OUTPUT_TOPIC_KEYS, names, strict=True):
         if names.count(name) > 1 and written[name] != f"kafka.topics.{key}":
             yield Problem(f"kafka.topics.{key}", f"{name!r} is {written[name]} as well", "give each type its own topic")
     index_only = set(config.kafka.index_only_topics)
@@ -178,8 +174,7 @@ def _topics(config: Config) -> Iterator[Problem]:
             )
     for topic in sorted(index_only.intersection(config.full_inputs())):
         yield Problem("kafka.index_only_topics", f"{topic!r} is a full input too", "name it in one of them")
-    typed = (getattr(config.kafka.topics, key) for key in ("logs", "metrics", "alerts", "traces", "health_checks"))
-    if config.kafka.topics.dead_letter in typed:
+    if config.kafka.topics.dead_letter in names[: len(TYPED_TOPIC_KEYS)]:
         yield Problem("kafka.topics.dead_letter", "is a typed topic too", "give bad events a topic of their own")
     if not config.input_topics():
         yield Problem("kafka.input_topics", "names no topic", "write one, or null for topics.observability_events")

@@ -116,7 +116,7 @@ class Library:
         return text.value.decode(errors="replace").strip()
 
 
-class Findings(NamedTuple):
+class OptionsReport(NamedTuple):
     """What was found, and how many options were looked at."""
 
     problems: list[Problem]
@@ -125,7 +125,7 @@ class Findings(NamedTuple):
     version: str
 
 
-def check(config: Config, files_are_there: bool = True) -> Findings:
+def check(config: Config, files_are_there: bool = True) -> OptionsReport:
     """Both handles' options. Without the files that the config names, security is left out."""
     library = Library()
     table = library.table()
@@ -159,7 +159,7 @@ def check(config: Config, files_are_there: bool = True) -> Findings:
         problems += [problem for problem in found if problem not in problems]
         warnings += _wrong_side(kind, section, given.keys() - refused.keys(), table)
         option_count += len(options)
-    return Findings(problems, warnings, option_count, library.version)
+    return OptionsReport(problems, warnings, option_count, library.version)
 
 
 def _without_refused(config: Config, files_are_there: bool) -> Config:

@@ -8,6 +8,8 @@ from ..events.vocabulary import TYPED_TOPIC_KEYS
 from .keys import RELOAD, RESTART, Key, Range, Section
 
 YEAR_S: Final = 31_536_000
+# The keys of kafka.topics that name what is produced to, in the order of `OutputTopics`.
+OUTPUT_TOPIC_KEYS: Final = (*TYPED_TOPIC_KEYS, "dead_letter")
 TIME_TO_LIVE: Final = Range(1, 10 * YEAR_S, "seconds", "it is a time to live")
 
 
@@ -28,7 +30,7 @@ class TopicsConfig(Section):
 
     def outputs(self) -> tuple[str, ...]:
         """The typed topics in EventType's order, then the dead letters'."""
-        return (*(getattr(self, key) for key in TYPED_TOPIC_KEYS), self.dead_letter)
+        return tuple(getattr(self, key) for key in OUTPUT_TOPIC_KEYS)
 
 
 class SecurityConfig(Section):

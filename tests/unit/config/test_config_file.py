@@ -10,6 +10,7 @@ from ingestd.config.checks import check
 from ingestd.config.keys import keys
 from ingestd.config.loading import parse
 from ingestd.config.schema import Config
+from tests.support import config_keys
 from tests.support.paths import ROOT
 
 FILE = ROOT / "config.yaml"
@@ -75,3 +76,8 @@ def test_the_comment_of_each_key_is_what_its_field_says(text: str, written: list
 
 def test_keys_stand_in_the_order_of_the_code(written: list[tuple[str, int]]) -> None:
     assert [path for path, _ in written] == list(FIELDS)
+
+
+def test_the_table_of_keys_in_the_documents_is_made_from_the_fields() -> None:
+    text = config_keys.PAGE.read_text(encoding="utf-8")
+    assert config_keys.with_table(text) == text, "run python -m tests.support.config_keys"
