@@ -143,7 +143,7 @@ class Tracer:
             core.records.value(made)  # what is wrong with it is told all the same
             return
         try:
-            if core.handle.try_send((core.records.writer, made, True), DeliveryFuture(made.id, core.handle.origin)):
+            if core.shared.try_send((core.records.writer, made, True), DeliveryFuture(made.id, core.shared.origin)):
                 return
             self._say("a trace event was lost", QueueFull("the producer's queue is full"))
         except PublishError as error:
@@ -151,7 +151,7 @@ class Tracer:
 
     def _say(self, message: str, error: PublishError | None) -> None:
         self.lost_count += 1
-        self._core.handle.say(logging.WARNING, message, error=str(error) if error else "")
+        self._core.shared.say(logging.WARNING, message, error=str(error) if error else "")
 
 
 class TraceBlock:

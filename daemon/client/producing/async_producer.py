@@ -20,7 +20,7 @@ from .delivery import (
     PublishError,
     QueueFull,
 )
-from .handle import QUEUE_FULL, Owner, Record
+from .shared_producer import QUEUE_FULL, Owner, Record
 from .options import ProducerOptions
 from .producer import Core
 from .publishing import EventMaker, Labels, Made, Metadata, PublishMethods
@@ -91,7 +91,7 @@ class _Link:
 
     def __init__(self, core: Core) -> None:
         self.core = core
-        self.handle = core.handle
+        self.shared = core.shared
         self._answers: Answers | None = None
 
     def answers(self) -> Answers:
@@ -104,20 +104,20 @@ class _Link:
     async def send(self, made: Made) -> "asyncio.Future[Delivery]":
         event, sampled = made
         record = self.core.records.writer, event, sampled
-        report = _Report(event.id, self.handle.origin, self.answers())
-        if not self.handle.try_send(record, report):
+        report = _Report(event.id, self.shared.origin, self.answers())
+        if not self.shared.try_send(record, report):
             await self.send_when_there_is_room(record, report)
         return report.future
 
     async def send_when_there_is_room(self, record: Record, report: Owner) -> None:
-        deadline_s = time.monotonic() + self.handle.queue_timeout_s
-        while not self.handle.try_send(record, report):
+        deadline_s = time.monotonic() + self.shared.queue_timeout_s
+        while not self.shared.try_send(record, report):
             if time.monotonic() >= deadline_s:
-                raise QueueFull(self.handle.full_text())
+                raise QueueFull(self.shared.full_text())
             await asyncio.sleep(FULL_TICK_S)
 
     async def send_many(self, events: Iterable[Event]) -> "asyncio.Future[int]":
-        batch, answers, handle = self.core.batch(events), self.answers(), self.handle
+        batch, answers, shared = self.core.batch(events), self.answers(), self.shared
         future: asyncio.Future[int] = answers.loop.create_future()
         unsent: list[FailedEvent] = []
 
@@ -126,19 +126,19 @@ class _Link:
             count = sent_count + len(unsent)
             answers.add(future, count, BatchFailed(every, count) if every else None)
 
-        reports = BatchReports(handle.origin, batch, settle)
-        sent_count, deadline_s = 0, time.monotonic() + handle.queue_timeout_s
+        reports = BatchReports(shared.origin, batch, settle)
+        sent_count, deadline_s = 0, time.monotonic() + shared.queue_timeout_s
         try:
             while sent_count < len(batch):
                 turn_end = min(len(batch), sent_count + BATCH_TURN_EVENTS)
-                count, code = handle.try_send_batch(batch, sent_count, turn_end, reports)
+                count, code = shared.try_send_batch(batch, sent_count, turn_end, reports)
                 sent_count += count
                 if count:
-                    deadline_s = time.monotonic() + handle.queue_timeout_s
+                    deadline_s = time.monotonic() + shared.queue_timeout_s
                 if code not in (0, QUEUE_FULL):
-                    raise handle.refusal(code)
+                    raise shared.refusal(code)
                 if code and time.monotonic() >= deadline_s:
-                    raise QueueFull(handle.full_text())
+                    raise QueueFull(shared.full_text())
                 await asyncio.sleep(FULL_TICK_S if code else 0)
         except PublishError as error:
             if not sent_count:
@@ -193,12 +193,12 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
     @property
     def topic(self) -> str:
         """The topic that it publishes to."""
-        return self.core.handle.topic
+        return self.core.shared.topic
 
     @property
     def waiting_count(self) -> int:
         """Events that are not acknowledged yet."""
-        return self.core.handle.waiting_count()
+        return self.core.shared.waiting_count()
 
     def _publish(self, made: Made) -> Coroutine[Any, Any, Delivery]:
         return self._delivered(made)
@@ -393,7 +393,7 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
 
     async def flush(self, timeout_s: float = 30.0) -> int:
         """Send what lingers, and wait for all acknowledgements. How many events still wait when the time is over."""
-        return await asyncio.to_thread(self.core.handle.flush, timeout_s)
+        return await asyncio.to_thread(self.core.shared.flush, timeout_s)
 
     async def close(self, timeout_s: float | None = None) -> None:
         """As Producer.close."""

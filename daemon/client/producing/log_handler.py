@@ -159,7 +159,7 @@ class LogHandler(logging.Handler):
         was_sent = False
         self._pending.append(None)
         try:
-            was_sent = self._core.handle.try_send((self._core.records.writer, *made), self._reports)
+            was_sent = self._core.shared.try_send((self._core.records.writer, *made), self._reports)
         finally:
             if not was_sent:
                 self._pending.pop()
@@ -191,7 +191,7 @@ class LogHandler(logging.Handler):
 
     def _on_failed(self, code: int) -> None:
         self._pending.pop()
-        self._core.handle.origin.on_failure(DeliveryFailed.of(code, ""))
+        self._core.shared.origin.on_failure(DeliveryFailed.of(code, ""))
         self._drop()
 
     def _drop(self) -> None:
@@ -222,4 +222,4 @@ class LogHandler(logging.Handler):
 
     def flush(self) -> None:
         """Wait for Kafka, at most `flush_timeout_s`. `logging.shutdown` calls it at the end of the program."""
-        self._core.handle.flush(self.flush_timeout_s)
+        self._core.shared.flush(self.flush_timeout_s)

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypedDict, cast
 import msgspec
 
 from ..context import DEFAULT_HEADER_NAMES, HeaderNames
-from .handle import RefreshToken
+from .shared_producer import RefreshToken
 
 LOGGER_NAME: Final = "ingestd.client"
 # The record around a value: key and headers. The daemon allows as much.

@@ -22,7 +22,7 @@ from ingestd.client import (
     current,
 )
 from ingestd.client.context import EMPTY, restore
-from ingestd.client.producing.handle import Handle, Record
+from ingestd.client.producing.shared_producer import Record, SharedProducer
 from ingestd.client.spans import UnknownSpan
 from ingestd.config.schema import Config, parse
 from ingestd.errors import ConfigError
@@ -41,11 +41,11 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Event]]:
     """Every event that would go to librdkafka; each is acknowledged at once."""
     SENT.clear()
 
-    def try_send(self: Handle, record: Record, owner: object) -> bool:
+    def try_send(self: SharedProducer, record: Record, owner: object) -> bool:
         SENT.append(Event.from_json(record[1].to_json()))
         return True
 
-    monkeypatch.setattr(Handle, "try_send", try_send)
+    monkeypatch.setattr(SharedProducer, "try_send", try_send)
     yield SENT
     restore(EMPTY)  # a span that another thread ended leaves the thread that began it where it was
 
@@ -166,7 +166,7 @@ def test_what_is_not_sampled_has_ids_all_the_same(sent: list[Event]):
 
 
 def test_a_full_queue_never_blocks_a_span(service: EventStreamingService, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Handle, "try_send", lambda *arguments: False)
+    monkeypatch.setattr(SharedProducer, "try_send", lambda *arguments: False)
     with service.trace("work"):
         pass
     assert service.lost_count == 2
@@ -174,7 +174,7 @@ def test_a_full_queue_never_blocks_a_span(service: EventStreamingService, monkey
     def closed(*arguments: object) -> bool:
         raise QueueFull("closed")
 
-    monkeypatch.setattr(Handle, "try_send", closed)
+    monkeypatch.setattr(SharedProducer, "try_send", closed)
     with service.trace("work"):
         pass
     assert service.lost_count == 4

@@ -1,4 +1,4 @@
-"""One librdkafka producer a process, by the native edge. Bytes in; delivery reports out, to the owner given with each.
+"""The librdkafka producer of one Producer, shared by all threads, and the thread that serves its delivery reports.
 
 A thread of its own serves the reports. It waits without the interpreter's lock, and tells owners of all that have come
 by then in one go: beside a thread that computes it waits 5 ms for the lock (sys.getswitchinterval), and once for many.
@@ -49,18 +49,18 @@ WARN_INTERVAL_S: Final = 10.0
 # syslog's levels, as librdkafka has them, to logging's.
 LOG_LEVELS: Final = (50, 50, 50, 40, 30, 20, 20, 10)
 
-_handles: "weakref.WeakSet[Handle]" = weakref.WeakSet()
+_open_producers: "weakref.WeakSet[SharedProducer]" = weakref.WeakSet()
 
 
 def _forget_all() -> None:
-    for handle in list(_handles):
-        handle.forget()
+    for producer in list(_open_producers):
+        producer.forget()
 
 
 os.register_at_fork(after_in_child=_forget_all)
 
 
-class Handle:
+class SharedProducer:
     """Owns the librdkafka producer, and the thread that serves its delivery reports.
 
     All methods may be called from any thread. refresh_token: see Sender.
@@ -83,7 +83,7 @@ class Handle:
         self._closed = False
         self._reset()
         self._open()
-        _handles.add(self)
+        _open_producers.add(self)
 
     def _reset(self) -> None:
         """Everything that a child must not share with its parent."""
