@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 # For type checkers and editors: the same names as in _MODULES, which a test holds to be so.
 if TYPE_CHECKING:
     from .consuming.async_consumer import AsyncConsumer as AsyncConsumer
+    from .consuming.consume_loop import Reject as Reject
     from .consuming.consumer import Consumer as Consumer
+    from .consuming.dead_letters import DeadLetterFailed as DeadLetterFailed
     from .consuming.filters import EventFilter as EventFilter
-    from .consuming.intake import ConsumerFailed as ConsumerFailed
-    from .consuming.intake import DeadLetterFailed as DeadLetterFailed
-    from .consuming.loop import Reject as Reject
+    from .consuming.group_member import ConsumerFailed as ConsumerFailed
     from .context import HeaderNames as HeaderNames
     from .context import TraceContext as TraceContext
     from .context import attach as attach
@@ -49,8 +49,8 @@ _MODULES = {
     "AsyncProducer": "producing.async_producer",
     "BatchFailed": "producing.delivery",
     "Consumer": "consuming.consumer",
-    "ConsumerFailed": "consuming.intake",
-    "DeadLetterFailed": "consuming.intake",
+    "ConsumerFailed": "consuming.group_member",
+    "DeadLetterFailed": "consuming.dead_letters",
     "Delivery": "producing.delivery",
     "DeliveryFailed": "producing.delivery",
     "Event": "events",
@@ -66,7 +66,7 @@ _MODULES = {
     "ProducerClosed": "producing.delivery",
     "PublishError": "producing.delivery",
     "QueueFull": "producing.delivery",
-    "Reject": "consuming.loop",
+    "Reject": "consuming.consume_loop",
     "TraceContext": "context",
     "attach": "context",
     "bind": "context",

@@ -20,10 +20,10 @@ from .delivery import (
     PublishError,
     QueueFull,
 )
-from .shared_producer import QUEUE_FULL, Owner, Record
 from .options import ProducerOptions
 from .producer import Core
 from .publishing import EventMaker, Labels, Made, Metadata, PublishMethods
+from .shared_producer import QUEUE_FULL, Owner, Record
 
 Sent = Coroutine[Any, Any, "asyncio.Future[Delivery]"]
 

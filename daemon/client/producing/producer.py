@@ -16,10 +16,10 @@ from .delivery import (
     FailedEvent,
     PublishError,
 )
-from .shared_producer import SharedProducer
 from .options import ProducerOptions, settle
 from .publishing import EventMaker, Made, PublishMethods
 from .record import RecordMaker
+from .shared_producer import SharedProducer
 
 
 class Core:
@@ -39,7 +39,9 @@ class Core:
         settings = settle(brokers, service, options)
         self.close_timeout_s = settings.close_timeout_s
         self.records = RecordMaker(settings.header_names, settings.event_bytes_max)
-        self.shared = SharedProducer(settings.librdkafka, topic, settings.queue_timeout_s, settings.log, settings.refresh_token)
+        self.shared = SharedProducer(
+            settings.librdkafka, topic, settings.queue_timeout_s, settings.log, settings.refresh_token
+        )
         self.log = settings.log
 
     def own_event(self, event: Event) -> Made:
