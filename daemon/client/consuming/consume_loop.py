@@ -1,7 +1,7 @@
 """A consumer's loop as steps without I/O: fetch, offer each event, try it again, dead-letter it, store its offset.
 
-`ConsumeLoop.steps` is a generator. `BlockingConsumer` does its steps in the calling thread, `AsyncConsumer` on the event
-loop and a thread beside it: both are one piece of code, as both stores are (`lookup.plans`). Nothing waits here.
+`ConsumeLoop.steps` is a generator. `BlockingConsumer` does its steps in the calling thread, `AsyncConsumer` on the
+event loop and a thread beside it: both are one piece of code, as both stores are (`lookup.plans`). Nothing waits here.
 """
 
 import math
@@ -47,7 +47,7 @@ class Pause:
 
 
 class Offer(Generic[T]):
-    """A step: an event for the program. Going on means that it is done, unless `failure` has what its handler raised."""
+    """A step: an event for the program. Going on means that it is done, unless `failure` has what it raised."""
 
     __slots__ = ("content", "failure")
 

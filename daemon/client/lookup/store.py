@@ -17,6 +17,7 @@ from typing import Any, Final, Self, Unpack
 
 from ...config.schema import RedisConfig, read_secret, secret_path
 from ...errors import missing_extra
+from ..closing import Closing
 from ..events import Event
 from . import plans as look_up
 from .plans import Filters, Follower, Page, Pages, Plan, Selection, T
@@ -73,7 +74,7 @@ def _checked(page: Page) -> Page:
     return page
 
 
-class EventStore:
+class EventStore(Closing):
     """Look-ups. `source`: a URL, a redis-py client (it stays yours to close), or the `redis` section of a config.
 
     Runs on: any thread; several may share a store.
@@ -162,12 +163,6 @@ class EventStore:
         """Close the connections, if they are the store's own."""
         for client in self._own:
             client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 class AsyncEventStore:

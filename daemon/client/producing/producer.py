@@ -1,21 +1,15 @@
-"""The producer. Events in from any thread; records to Kafka, and a future for each, out."""
+"""Producer: publishes events to Kafka from any thread, with a future for each."""
 
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Self, Unpack
+from typing import Unpack
 
 from ..._librdkafka import EventBatch
+from ..closing import Closing
 from ..context import current
 from ..events import Event
-from .delivery import (
-    BatchFuture,
-    BatchReports,
-    DeliveryFuture,
-    FailedEvent,
-    PublishError,
-)
+from .delivery import BatchFuture, DeliveryFuture, PublishError
 from .options import ProducerOptions, settle
 from .publishing import EventMaker, Made, PublishMethods
 from .record import RecordMaker
@@ -66,7 +60,7 @@ class Core:
             self.log.error("events were given up at the end of the program", extra={"events": given_up_count})
 
 
-class Producer(PublishMethods[DeliveryFuture]):
+class Producer(PublishMethods[DeliveryFuture], Closing):
     """Publishes events to one topic.
 
         with Producer("localhost:9092", "observability.events", "checkout") as producer:
@@ -132,13 +126,9 @@ class Producer(PublishMethods[DeliveryFuture]):
         """
         batch = self.core.batch(events)
         future = BatchFuture(self._shared.origin)
-        reports = BatchReports(self._shared.origin, batch, future.settle)
-        sent_count, error = self._shared.send_batch(batch, reports)
-        if error is not None:
-            if not sent_count:
-                raise error
-            future.unsent = [FailedEvent(value, error) for value in batch.values_from(sent_count)]
-        reports.seal(sent_count)
+        for is_full in self._shared.batch_steps(batch, len(batch), future.finish):
+            if is_full:
+                self._shared.wait_for_room()
         return future
 
     def flush(self, timeout_s: float = 30.0) -> int:
@@ -153,16 +143,3 @@ class Producer(PublishMethods[DeliveryFuture]):
         """
         self._finalizer.detach()
         self.core.close(timeout_s)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except PublishError:
-            # An error of the block is not to be hidden by this one, which is in the log and in the futures too.
-            if error is None:
-                raise

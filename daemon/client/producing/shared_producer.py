@@ -13,14 +13,14 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NoReturn, Protocol
 
 from ..._librdkafka import EventBatch, KafkaNotice, RecordWriter, Sender, error_name, error_text
 from ...errors import KafkaFailure
 from ...rate_limited_log import RateLimitedLog
 from ..events import Event
-from .delivery import DeliveryFailed, Origin, ProducerClosed, PublishError, QueueFull
+from .delivery import BatchFailed, BatchReports, DeliveryFailed, Origin, ProducerClosed, PublishError, QueueFull
 
 Record = tuple[RecordWriter, Event, bool]  # who writes it, a checked event, whether its trace is sampled
 RefreshToken = Callable[[str], tuple[Any, ...]]
@@ -128,7 +128,8 @@ class SharedProducer:
         """
         code = self._send(*record, owner)
         if code:
-            self._send_after(code, record, owner)
+            for _ in self._steps_after(code, record, owner):
+                self.wait_for_room()
 
     def try_send(self, record: Record, owner: Owner) -> bool:
         """As `send`, but False at once when the queue is full."""
@@ -139,24 +140,42 @@ class SharedProducer:
             raise self.refusal(code)
         return True
 
-    def send_batch(self, batch: EventBatch, owner: Owner) -> tuple[int, PublishError | None]:
-        """As `send` for each event. How many were sent, and the error that kept the rest back."""
+    def send_steps(self, record: Record, owner: Owner) -> Iterator[None]:
+        """As `send`, but gives control back while the queue is full, for the caller to wait in his way."""
+        code = self._send(*record, owner)
+        if code:
+            yield from self._steps_after(code, record, owner)
+
+    def batch_steps(
+        self, batch: EventBatch, turn_events: int, on_done: Callable[[int, BatchFailed | None], object]
+    ) -> Iterator[bool]:
+        """Send a batch. Gives control back with True where the queue is full, for the caller to wait in his way, and
+        with False after each `turn_events`. on_done: see BatchReports.
+
+        Raises PublishError when nothing was sent; else that is the error of the events that were not.
+        """
+        reports = BatchReports(self.origin, batch, on_done)
         sent_count, deadline_s = 0, time.monotonic() + self.queue_timeout_s
+        refused: PublishError | None = None
         try:
             while sent_count < len(batch):
-                count, code = self.try_send_batch(batch, sent_count, len(batch), owner)
+                turn_end = min(len(batch), sent_count + turn_events)
+                count, code = self._send_events(batch, sent_count, turn_end, reports)
                 sent_count += count
                 if count:
                     deadline_s = time.monotonic() + self.queue_timeout_s
                 if code == QUEUE_FULL:
-                    self._wait_for_room(deadline_s - time.monotonic())
+                    self._refuse_to_wait(deadline_s)
                 elif code:
                     raise self.refusal(code)
+                yield code == QUEUE_FULL
         except PublishError as error:
-            return sent_count, error
-        return sent_count, None
+            if not sent_count:
+                raise
+            refused = error
+        reports.seal(sent_count, refused)
 
-    def try_send_batch(self, batch: EventBatch, begin: int, end: int, owner: Owner) -> tuple[int, int]:
+    def _send_events(self, batch: EventBatch, begin: int, end: int, owner: Owner) -> tuple[int, int]:
         """How many of the events from `begin` up to `end` were sent, and the code that kept back the next, or 0."""
         if self._closed:
             self._send_closed()
@@ -170,34 +189,35 @@ class SharedProducer:
     def _send_closed(self, *record: Any) -> NoReturn:
         raise ProducerClosed("the producer is closed")
 
-    def _send_after(self, code: int, record: Record, owner: Owner) -> None:
-        """What was refused with this code: wait for room, or raise."""
+    def _steps_after(self, code: int, record: Record, owner: Owner) -> Iterator[None]:
+        """Send what was refused with this code: when there is room, by the next sender, or not at all."""
         deadline_s = time.monotonic() + self.queue_timeout_s
         while code in (QUEUE_FULL, DESTROYED):
             if code == QUEUE_FULL:
-                self._wait_for_room(deadline_s - time.monotonic())
+                self._refuse_to_wait(deadline_s)
+                yield
             code = self._send(*record, owner)
         if code:
             raise self.refusal(code)
 
-    def _wait_for_room(self, left_s: float) -> None:
-        if left_s <= 0:
-            raise QueueFull(self.full_text())
+    def _refuse_to_wait(self, deadline_s: float) -> None:
+        """Raises QueueFull where the time to wait for room is over, or may not begin."""
+        if time.monotonic() >= deadline_s:
+            raise QueueFull(
+                f"the queue was full for {self.queue_timeout_s:g} s: {self.waiting_count()} events wait for "
+                f"{self._options['bootstrap.servers']}; the event was not sent"
+            )
         if threading.get_ident() in self._serving:
             raise QueueFull(
                 "the queue is full, and a callback of a delivery can't wait for room; the event was not sent"
             )
+
+    def wait_for_room(self) -> None:
+        """Until the delivery thread has made room, or FULL_TICK_S. Runs on: any thread but the delivery thread."""
         with self._room:
             self._wanting_room += 1
-            self._room.wait(min(left_s, FULL_TICK_S))
+            self._room.wait(FULL_TICK_S)
             self._wanting_room -= 1
-
-    def full_text(self) -> str:
-        """What QueueFull says."""
-        return (
-            f"the queue was full for {self.queue_timeout_s:g} s: {self.waiting_count()} events wait for "
-            f"{self._options['bootstrap.servers']}; the event was not sent"
-        )
 
     def refusal(self, code: int) -> DeliveryFailed:
         """The error of an event that librdkafka did not take."""

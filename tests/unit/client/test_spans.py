@@ -17,6 +17,8 @@ from ingestd.client import (
     EventStreamingService,
     EventType,
     Level,
+    Producer,
+    PublishError,
     QueueFull,
     bind,
     current,
@@ -205,3 +207,24 @@ def test_a_config_file_may_be_named(tmp_path):
     path.write_text("kafka: {broker: x}\n")
     with pytest.raises(ConfigError, match="kafka.broker"):
         EventStreamingService(str(path))
+
+
+def test_a_block_that_ends_with_events_given_up_closes_the_look_ups_too(monkeypatch: pytest.MonkeyPatch):
+    class Store:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    def give_up(self: Producer, timeout_s: float | None = None) -> None:
+        raise PublishError("3 events were given up")
+
+    monkeypatch.setattr(Producer, "close", give_up)
+    store = Store()
+    with pytest.raises(PublishError, match="given up"):
+        with EventStreamingService(config(), librdkafka={"log_level": 0}) as service:
+            service._store = store  # type: ignore[assignment]
+    assert store.closed
+    with pytest.raises(ZeroDivisionError):
+        with EventStreamingService(config(), librdkafka={"log_level": 0}):
+            raise ZeroDivisionError  # which the events that were given up do not hide
