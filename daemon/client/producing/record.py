@@ -1,4 +1,4 @@
-"""Events to records. An Event in; value, key and headers out, or an InvalidEvent that names the field. Pure.
+"""Makes Kafka records of events: checks every field, and writes the JSON value, the key and the headers. No I/O.
 
 The wire form is that of the Go package that this library replaces: the JSON object of `Event`, and the record headers
 `event_type`, `event_level`, `service`, `correlation_id` as UTF-8. Beside them stand the ids under the configured names,
@@ -15,13 +15,13 @@ from ..._fastpath import PlainCheck
 from ..._librdkafka import EventBatch, RecordWriter
 from ...events.vocabulary import LEVEL_ALIASES, TYPE_ALIASES
 from ..context import (
-    HEX,
     PLAIN_CORRELATION,
     TRACEPARENT,
     HeaderNames,
     TraceContext,
+    traceparent,
+    traceparent_start,
     w3c_span_id,
-    w3c_trace_id,
 )
 from ..events import Event, EventType, InvalidEvent, Level, parse_timestamp_ns
 from ..ids import new_event_id
@@ -109,7 +109,6 @@ class RecordMaker:
 
     def __init__(self, names: HeaderNames, event_bytes_max: int) -> None:
         self._names = names
-        self._span_name = names.span_id
         self._event_bytes_max = event_bytes_max
         self._kinds: dict[tuple[str, str, str], tuple[Header, ...]] = {}
         self._ids: dict[tuple[str | None, str | None], _Ids] = {}
@@ -118,19 +117,18 @@ class RecordMaker:
         self.writer = RecordWriter(self, self._plain, _encoder.encode_into, names.span_id, event_bytes_max)
 
     def make(self, event: Event, sampled: bool) -> tuple[bytes, str | None, Headers]:
-        """What `writer` makes of an event that is `checked`, or comes from EventMaker: value, key, headers."""
+        """What `writer` makes of an event that is `checked`, or comes from EventMaker: value, key, headers.
+
+        The twin in plain Python of RecordWriter, which is compiled: a property test holds them equal.
+        """
         value = self.value(event)
         correlation, trace, span = event.correlation_id, event.trace_id, event.span_id
-        kind = self._kinds.get((event.type, event.level, event.service))
-        if kind is None:
-            kind = self.kind_headers(event.type, event.level, event.service)
-        if correlation is None and trace is None and span is None:
-            return value, None, [*kind]
-        ids = self._ids.get((correlation, trace))
-        shared, parent = self.shared_headers(correlation, trace) if ids is None else ids
-        headers = [*kind, *shared]
+        shared, _ = self.shared_headers(correlation, trace)
+        headers: Headers = [*self.kind_headers(event.type, event.level, event.service), *shared]
         if span:
-            self.add_span(headers, span, parent, "-01" if sampled else "-00")
+            headers.append((self._names.span_id, span.encode()))
+            parent = traceparent(trace, span, sampled) if trace else None
+            headers += [(TRACEPARENT, parent)] if parent else []
         return value, trace or correlation, headers
 
     def value(self, event: Event) -> bytes:
@@ -159,16 +157,6 @@ class RecordMaker:
                 return InvalidEvent(f"{name}: can't be written as JSON: {wrong}")
         return InvalidEvent("the event can't be written as JSON")
 
-    def add_span(self, headers: Headers, span: str, parent: str | None, flags: str) -> None:
-        """The headers that an event shares with none. `parent`: the start of `traceparent`, see `shared_headers`."""
-        headers.append((self._span_name, span.encode()))
-        if parent is None:
-            return
-        if len(span) == 16 and not span.strip(HEX) and span.strip("0"):
-            headers.append((TRACEPARENT, f"{parent}{span}{flags}"))
-        elif (w3c_span := w3c_span_id(span)) is not None:
-            headers.append((TRACEPARENT, f"{parent}{w3c_span}{flags}"))
-
     @staticmethod
     def w3c_span(span: str) -> str | None:
         """A span id as `traceparent` has it, or None when it has no such form."""
@@ -191,8 +179,7 @@ class RecordMaker:
             headers += [(PLAIN_CORRELATION, text), (self._names.correlation_id, text)]
         if trace:
             headers.append((self._names.trace_id, trace.encode()))
-        w3c_trace = w3c_trace_id(trace) if trace else None
-        ids = (tuple(headers), None if w3c_trace is None else f"00-{w3c_trace}-")
+        ids = (tuple(headers), traceparent_start(trace) if trace else None)
         if len(self._ids) >= CACHED_MAX:
             self._ids.clear()
         self._ids[correlation, trace] = ids

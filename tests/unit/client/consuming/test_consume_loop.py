@@ -57,8 +57,8 @@ class Letters:
 def drive(member: FakeMember, handler: Callable[[str], object], stop_at: type | None = None) -> list[Any]:
     """All steps, until the batches are used up or a step of `stop_at` was done. Gives what was offered and paused."""
     done: list[Any] = []
-    stopping = False
-    for step in ConsumeLoop(member, lambda: stopping).steps(Letters()):  # type: ignore[arg-type]
+    stops: list[object] = []
+    for step in ConsumeLoop(member, lambda: bool(stops)).steps(Letters()):  # type: ignore[arg-type]
         if isinstance(step, Call):
             step.work()
         elif isinstance(step, Pause):
@@ -69,7 +69,8 @@ def drive(member: FakeMember, handler: Callable[[str], object], stop_at: type | 
                 handler(step.content)
             except Exception as error:
                 step.failure = error
-        stopping = stopping or stop_at is not None and isinstance(step, stop_at)
+        if stop_at is not None and isinstance(step, stop_at):
+            stops.append(step)
     return done
 
 
