@@ -3,6 +3,27 @@
 The names below are loaded when they are first used, so that importing this costs nothing. Publishing and consuming need
 what `pip install ingestd` brings, confluent-kafka and msgspec; looking up needs `ingestd[lookup]`, and a service that
 reads its config from a file `ingestd[config]`.
+
+Threads of its own, each begun when it is first needed:
+
+    ingestd-delivery     one a producer: brings librdkafka's reports to futures and callbacks
+    ingestd-consumer     one an AsyncConsumer: the calls of Kafka that wait
+    ingestd-close        one a consumer, at its end: leaving the group may take its time
+    asyncio's executor   flush and close of an AsyncProducer
+
+librdkafka's threads beside them run no Python. What several threads share is behind these locks. Only under the last
+one may others be taken, by a log handler of the program that publishes: so no two threads wait for each other.
+
+    SharedProducer._opening      which sender takes the next event, and whether there will be one
+    SharedProducer._using        flush, purge and destroy of a sender: one at a time
+    SharedProducer._room         threads that wait for room in a full queue
+    BatchReports._counting       the reports of one batch
+    _Waiting.condition           one future that somebody waits for
+    delivery._making_condition   the making of that
+    LogHandler._counting         dropped records
+    GroupMember._using           confluent-kafka's consumer, and whether it is closed
+
+A child of a fork begins with new ones, as another thread of its parent may have held them. It makes its own consumers.
 """
 
 from importlib import import_module

@@ -92,7 +92,7 @@ class Producer(Closing):
 
 
 class _JsonDecoder:
-    """Key and value of each message; what is no JSON is a dead letter."""
+    """Key and value of each message; what is not JSON is a dead letter."""
 
     def decode(self, messages: Sequence[Message]) -> list[tuple[str | None, Any] | DeadLetter | None]:
         return [self._read(message) for message in messages]

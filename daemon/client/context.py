@@ -113,7 +113,8 @@ def bind(
     None leaves what is current, an empty text clears it; another trace id clears span and sampled flag too. A context
     from `extract` may be given instead, or with keywords on top of it.
     """
-    # OpenTelemetry's ids are not bound with others: they would stay when its span is over.
+    # Non-obvious: a context that was read while a span of OpenTelemetry was current must not be bound again. It would
+    # outlive that span: so OpenTelemetry's ids are not bound with others.
     base = context if context is not None else current() if span_id or sampled is not None else bound()
     if trace_id is not None and trace_id != base.trace_id:
         base = TraceContext(base.correlation_id)

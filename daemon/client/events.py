@@ -110,7 +110,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
         try:
             wire = _DECODE(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidEvent(f"no event: {error}") from error
+            raise InvalidEvent(f"not an event: {error}") from error
         kind = TYPE_ALIASES.get(wire.type or "", wire.type or "")
         level = (wire.level or "").lower()
         try:
@@ -130,7 +130,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
                 data=wire.data,
             )
         except ValueError as error:
-            raise InvalidEvent(f"no event: {error}") from error
+            raise InvalidEvent(f"not an event: {error}") from error
 
 
 class _Wire(msgspec.Struct):

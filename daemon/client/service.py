@@ -1,4 +1,4 @@
-"""Event streaming for a service. The config and Redis in; traces, correlated events and look-ups out.
+"""EventStreamingService: traces, correlated events and look-ups for one service, configured by config.yaml.
 
 `EventStreamingService` is for threads, `AsyncEventStreamingService` for asyncio; both have the same methods.
 """

@@ -47,10 +47,10 @@ class EventFilter:
         object.__setattr__(self, "labels", {key: _words(values) for key, values in self.labels.items()})
         for name in self.types:
             if TYPE_ALIASES.get(name, name) not in TYPE_NAMES:
-                raise InvalidFilter(f"{name!r} is no type; known: {', '.join(TYPE_NAMES)}")
+                raise InvalidFilter(f"{name!r} is not an event type; known: {', '.join(TYPE_NAMES)}")
         for name in self.levels:
             if LEVEL_ALIASES.get(name.lower(), name.lower()) not in LEVEL_NAMES:
-                raise InvalidFilter(f"{name!r} is no level; known: {', '.join(LEVEL_NAMES)}")
+                raise InvalidFilter(f"{name!r} is not a level; known: {', '.join(LEVEL_NAMES)}")
 
 
 def _words(given: Words) -> tuple[str, ...]:

@@ -161,7 +161,9 @@ class GroupMember:
                 except KafkaException as error:
                     # The partition went to another member, who will see the event again.
                     name = error.args[0].name()
-                    self._limited_log.say(logging.WARNING, "an offset could not be stored", name, error=name)
+                    self._limited_log.say(
+                        logging.WARNING, "an offset could not be stored for the next commit", name, error=name
+                    )
 
     def without_published(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
         """Those that `publish_dead_letters` has not seen acknowledged: each record of `left` becomes one once."""

@@ -1,4 +1,4 @@
-"""What a message of confluent-kafka holds: where it stands in Kafka, and its headers."""
+"""Reads what a message of confluent-kafka holds: where it stands in Kafka, and its headers."""
 
 from confluent_kafka import Message
 

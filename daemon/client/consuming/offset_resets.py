@@ -126,7 +126,9 @@ class OffsetResets:
             consumer.store_offsets(offsets=rows)  # unlike a commit, librdkafka tries it again
         except KafkaException as error:
             name = error.args[0].name()
-            self._limited_log.say(logging.WARNING, "an offset could not be stored", name, error=name)
+            self._limited_log.say(
+                logging.WARNING, "an offset could not be stored for the next commit", name, error=name
+            )
 
     def _report_missed(self, start: TopicPartition, position: int) -> None:
         missed_count = max(0, start.offset - position)

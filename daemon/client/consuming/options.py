@@ -43,7 +43,7 @@ class ConsumerSettings:
     retries: how often a handler is called again after it raised; between them `retry_first_s`, doubling up to
     `retry_max_s`. retry_on: the exceptions that count as failures of the event; others end the consumer.
     auto_offset_reset: where a partition begins of which the group has committed nothing. Where its commit is not in the
-    log any more, it goes on at the log's start, and what was missed is counted and said.
+    log any more, it goes on at the log's start, and what was missed is counted and logged.
     idle_stop_s: end when nothing has come for so long since the group took us in; None: never.
     kafka_options: more options for librdkafka.
     """

@@ -1,12 +1,12 @@
-"""Looking up what the daemon has stored. Ids in, events and traces out, through the indexes only. Uses redis-py.
+"""EventStore: looks up stored events and traces in Redis by their ids, through the indexes only. Uses redis-py.
 
     with EventStore("redis://localhost:6379/0") as store:
         for event in store.correlated("a1b2", levels=["error", "fatal"]):
             ...
         tree = store.trace("4bf92f3577b34da6a3ce929d0e0e4736")
 
-`AsyncEventStore` has the same methods, awaited. Both run the plans of `look_up`. An id that is unknown, or whose events
-have expired, is an empty answer. Errors of the connection come as redis-py raises them.
+`AsyncEventStore` has the same methods, awaited. Both run the plans of `lookup.plans`. An id that is unknown, or whose
+events have expired, is an empty answer. Errors of the connection come as redis-py raises them.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ def _connect(config: RedisConfig, client: Any, sentinel: Any) -> list[Any]:
 
 def _checked(page: Page) -> Page:
     if page.unreadable:
-        _LOG.warning("values in Redis are no events", extra={"keys": page.unreadable[:10]})
+        _LOG.warning("values in Redis cannot be read as events", extra={"keys": page.unreadable[:10]})
     return page
 
 

@@ -55,7 +55,7 @@ class DeliveryFailed(PublishError):
 
 def inherited(what: str) -> DeliveryFailed:
     """For a child's copy of a future that its parent made."""
-    text = f"{what} was published before a fork: only the parent is told what became of it"
+    text = f"{what} was published before a fork: only the parent hears what became of it"
     return DeliveryFailed(text, maybe_delivered=True)
 
 
@@ -105,6 +105,7 @@ class _Waiting:
     __slots__ = ("callbacks", "condition", "waiters")
 
     def __init__(self) -> None:
+        # Guards `waiters` and `callbacks`. Taken by threads that wait for the future, and by the delivery thread.
         self.condition = threading.Condition()
         self.waiters: list[Any] = []
         self.callbacks: list[Any] = []

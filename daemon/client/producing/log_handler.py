@@ -1,4 +1,4 @@
-"""The standard `logging`, to Kafka. Log records in, log events out. Never blocks, never grows, never loops."""
+"""LogHandler: publishes the records of the standard `logging` as log events, without ever waiting for Kafka."""
 
 import logging
 import os
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..events import EventType, InvalidEvent, Level, format_timestamp
+from ..log import LOGGER_NAME
 from .delivery import DeliveryFailed, PublishError
-from .options import LOGGER_NAME
 from .producer import Producer
 from .publishing import Made, describe_error
 
@@ -89,6 +89,7 @@ class LogHandler(logging.Handler):
         # As many entries as events that wait. A deque's append and pop are atomic, and its length is the count.
         self._pending: deque[None] = deque()
         self._reports = _Reports(self._on_delivered, self._on_failed)
+        # Guards `dropped_count`. Taken by threads that log, and by the delivery thread.
         self._counting = threading.Lock()
         self.dropped_count = 0
         self._said_count = 0

@@ -1,4 +1,4 @@
-"""The options of a producer. Keywords in; librdkafka's options and the library's own out. Pure.
+"""The options of both producers: keywords, their defaults, and what they become for librdkafka. No I/O.
 
 Every value that is not librdkafka's default says why. What would break "acknowledged, or an error" can't be set.
 """
@@ -10,9 +10,9 @@ from typing import Final, Literal, TypedDict, cast
 import msgspec
 
 from ..context import DEFAULT_HEADER_NAMES, HeaderNames
+from ..log import LOG
 from .shared_producer import RefreshToken
 
-LOGGER_NAME: Final = "ingestd.client"
 # The record around a value: key and headers. The daemon allows as much.
 RECORD_MARGIN_BYTES: Final = 64 * 1024
 # librdkafka's names for what the keywords say, and what the promises rest on.
@@ -77,7 +77,7 @@ class ProducerOptions(TypedDict, total=False):
     log: logging.Logger
 
 
-class Settings(msgspec.Struct, frozen=True):
+class ProducerSettings(msgspec.Struct, frozen=True):
     """The options with their defaults. `librdkafka` is complete, and written as librdkafka reads it."""
 
     librdkafka: dict[str, str]
@@ -95,10 +95,10 @@ def as_text(name: str, value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
-    raise ValueError(f"librdkafka: {name}: {value!r} is no text, number or bool")
+    raise ValueError(f"librdkafka: {name}: {value!r} is not a string, number or bool")
 
 
-def settle(brokers: str | Sequence[str], service: str, options: ProducerOptions) -> Settings:
+def settle(brokers: str | Sequence[str], service: str, options: ProducerOptions) -> ProducerSettings:
     """Raises TypeError for an option that is unknown, ValueError for one that may not be set."""
     for name in options:
         if name not in ProducerOptions.__annotations__:
@@ -131,12 +131,12 @@ def settle(brokers: str | Sequence[str], service: str, options: ProducerOptions)
         # The default of 10 s keeps a restarted broker waiting for its client.
         "reconnect.backoff.max.ms": 2000,
     }
-    return Settings(
+    return ProducerSettings(
         {name: as_text(name, value) for name, value in (librdkafka | given).items()},
         cast(RefreshToken | None, refresh_token),
         options.get("queue_timeout_s", 10.0),
         options.get("close_timeout_s", 30.0),
         event_bytes_max,
         options.get("header_names", DEFAULT_HEADER_NAMES),
-        options.get("log", logging.getLogger(LOGGER_NAME)),
+        options.get("log", LOG),
     )

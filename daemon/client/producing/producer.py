@@ -57,7 +57,7 @@ class Core:
         """For a producer that nobody closed: what it was given is sent all the same. Runs on: whoever ends it."""
         given_up_count = self.shared.close(self.close_timeout_s)
         if given_up_count:
-            self.log.error("events were given up at the end of the program", extra={"events": given_up_count})
+            self.log.error("events were not delivered before the program ended", extra={"events": given_up_count})
 
 
 class Producer(PublishMethods[DeliveryFuture], Closing):

@@ -52,7 +52,7 @@ def level_of(level: str) -> Level:
     if found is None:
         found = LEVELS.get(level.lower()) if isinstance(level, str) else None
         if found is None:
-            raise InvalidEvent(f"level: {level!r} is none of {', '.join(LEVELS)}")
+            raise InvalidEvent(f"level: {level!r} is not one of {', '.join(LEVELS)}")
     return found
 
 
@@ -60,14 +60,14 @@ def type_of(kind: str) -> EventType:
     """A type by its name or alias. Raises InvalidEvent."""
     found = TYPES.get(kind)
     if found is None:
-        raise InvalidEvent(f"type: {kind!r} is none of {', '.join(TYPES)}")
+        raise InvalidEvent(f"type: {kind!r} is not one of {', '.join(TYPES)}")
     return found
 
 
 def check_text(name: str, value: object, needed: bool = True) -> None:
     """Raises InvalidEvent when `value` is no text, or is empty and `needed`."""
     if not isinstance(value, str):
-        raise InvalidEvent(f"{name}: {value!r} is no text")
+        raise InvalidEvent(f"{name}: {value!r} is not a string")
     if needed and not value:
         raise InvalidEvent(f"{name}: is empty")
 
@@ -83,7 +83,7 @@ def check_labels(labels: Mapping[str, str] | None) -> dict[str, str] | None:
         else:
             return labels
     if not isinstance(labels, Mapping):
-        raise InvalidEvent(f"labels: {labels!r} is no mapping")
+        raise InvalidEvent(f"labels: {labels!r} is not a mapping")
     for key, value in labels.items():
         check_text(f"the key of labels.{key}", key, needed=False)
         check_text(f"labels.{key}", value, needed=False)
@@ -97,7 +97,7 @@ def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if type(metadata) is dict:
         return metadata
     if not isinstance(metadata, Mapping):
-        raise InvalidEvent(f"metadata: {metadata!r} is no mapping")
+        raise InvalidEvent(f"metadata: {metadata!r} is not a mapping")
     return dict(metadata)
 
 
@@ -143,7 +143,7 @@ class RecordMaker:
 
     def too_large(self, size: int) -> InvalidEvent:
         """Of an event whose JSON has `size` bytes."""
-        return InvalidEvent(f"the event has {size} bytes; at most {self._event_bytes_max} are allowed")
+        return InvalidEvent(f"the event has {size} bytes, at most {self._event_bytes_max} are allowed")
 
     @staticmethod
     def unwritable(event: Event, error: Exception) -> Exception:

@@ -1,11 +1,15 @@
 """The librdkafka producer of one Producer, shared by all threads, and the thread that serves its delivery reports.
 
-A thread of its own serves the reports. It waits without the interpreter's lock, and tells owners of all that have come
-by then in one go: beside a thread that computes it waits 5 ms for the lock (sys.getswitchinterval), and once for many.
-Room in a full queue is made by that thread alone, so its callbacks can't wait for room.
+Non-obvious: the delivery thread reports all that has come under one hold of the interpreter's lock. One that takes it
+for each report waits 5 ms for each beside a thread that computes (sys.getswitchinterval): 200 a second, and the queue
+runs full. What librdkafka frees with the reports is freed without the lock.
 
-After a fork librdkafka's threads are in the parent only, and what a child gave it would lie there for ever, without an
-error. So a child forgets the producer that it inherited, and its first event makes a new one.
+Non-obvious: room in a full queue is made by the delivery thread alone, and a flush waits for it. librdkafka does not
+poll by itself where reports are events. So a callback of a delivery can neither flush, nor close, nor wait for room.
+
+Non-obvious: the child of a fork abandons the producer that it inherited. librdkafka's threads are in the parent only:
+what a child gave it would lie there for ever without an error, and `rd_kafka_destroy` would wait for those threads. The
+child's first event makes a new one.
 """
 
 import logging
@@ -27,7 +31,7 @@ RefreshToken = Callable[[str], tuple[Any, ...]]
 
 
 class Owner(Protocol):
-    """Who is told what became of a record. Runs on: the delivery thread."""
+    """Gets the reports of its records. Runs on: the delivery thread."""
 
     def delivered(self, partition: int, offset: int, count: int) -> None:
         """`count` records of this owner are in the partition; `offset` is the last one's."""
@@ -63,7 +67,9 @@ os.register_at_fork(after_in_child=_forget_all)
 class SharedProducer:
     """Owns the librdkafka producer, and the thread that serves its delivery reports.
 
-    All methods may be called from any thread. refresh_token: see Sender.
+    refresh_token: see Sender.
+
+    Runs on: any thread, but where a method says otherwise.
     """
 
     def __init__(
@@ -90,12 +96,19 @@ class SharedProducer:
         self.origin = Origin(self.topic, self._say_failure)
         self._sender: Sender | None = None
         self._send: Callable[..., int] = self._send_first
+        # Guards changes of `_sender`, `_send` and `_closed`: one sender is made, and none after `close`. Taken by the
+        # thread that publishes first or after a renewal, by the delivery thread that renews, and by who closes.
         self._opening = threading.Lock()
-        self._using = threading.Lock()  # held by a flush, and by who destroys
+        # Non-obvious: nothing may run on a sender while it is destroyed. This lock is held by flush, purge and destroy,
+        # so by threads that flush or close and by delivery threads. What is sent to a retired one gets _DESTROY and
+        # goes to the next. It retires only when no report is owed, in one step: a thread that had it in hand may come
+        # in late, and would never hear of its event.
+        self._using = threading.Lock()
+        # Guards `_wanting_room`. Waited on by threads that publish into a full queue, notified by the delivery thread.
         self._room = threading.Condition()
         self._wanting_room = 0
         self._thread: threading.Thread | None = None
-        self._serving: set[int] = set()  # delivery threads: their callbacks can't wait for themselves
+        self._serving: set[int] = set()  # ids of delivery threads: their callbacks can't wait for themselves
         self._failed_count = 0
 
     def _open(self) -> Sender:
@@ -245,8 +258,8 @@ class SharedProducer:
             notices, errors = sender.serve(SERVE_MS)
             for notice in notices:
                 self._on_notice(sender, notice)
-            for error in errors:  # of a program's own callback: everybody else was told
-                self._log.error("a callback failed", exc_info=error)
+            for error in errors:  # of a program's own callback: all other reports were given
+                self._log.error("a delivery callback raised an exception", exc_info=error)
             if self._wanting_room:
                 with self._room:
                     self._room.notify_all()
@@ -257,7 +270,7 @@ class SharedProducer:
     def _on_notice(self, sender: Sender, notice: KafkaNotice) -> None:
         """Runs on: the delivery thread. Of an error that matters librdkafka writes a line too."""
         if notice.fatal:
-            self._log.error("librdkafka gave up a producer", extra={"error": notice.text})
+            self._log.error("fatal error of librdkafka, the producer is replaced", extra={"error": notice.text})
             self._renew(sender)
         elif notice.kind == "log":
             self._log.log(LOG_LEVELS[notice.level & 7], "%s: %s", notice.name, notice.text)
