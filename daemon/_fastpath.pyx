@@ -16,7 +16,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strlen
 
 from ._abi cimport (
-    SEND_DEAD, SEND_HEADERS, SEND_WAITING, batch_t, converted_t, message_t, record_t, send_t, span_t,
+    SEND_DEAD, SEND_HEADERS, SEND_WAITING, batch_t, converted_t, message_t, record_t, send_t, run_t,
 )
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""The daemon. A checked config in, an exit code out: builds the rooms, wires them, takes signals, ends in order."""
+"""The daemon: builds its components, wires them, takes signals, reloads, and ends everything in order."""
 
 import asyncio
 import faulthandler
@@ -22,22 +22,22 @@ from . import __version__
 from ._fastpath import Batch, IndexCache, RouteTable
 from ._librdkafka import Consumer, Handle, KafkaNotice, Producer
 from .config import changes as reload
-from .config import checks, kafka_options
-from .config.schema import Config, control_path
+from .config import checks, kafka_consumers, kafka_producers
+from .config.schema import Config
 from .errors import ConfigError, KafkaFailure, Problem
 from .events import rules
 from .events.old_topics import Converter
 from .events.vocabulary import FAULT_MESSAGES, FAULT_STAGES, Fault
 from .observers import control_socket, status
 from .observers.health import HealthReporter
-from .observers.health_reports import Probes
+from .observers.health_reports import HealthReports
 from .observers.http_server import HttpServer
 from .observers.prometheus import Exposition
-from .observers.record_times import Peeker, RecordTimes
+from .observers.record_times import RecordTimeReader, RecordTimes
 from .observers.sd_notify import Notifier
 from .observers.stalled_threads import Threads
-from .observers.status import Overview, Rooms, run_queue_ns
-from .observers.systemd_service import Service
+from .observers.status import Components, Overview, run_queue_ns
+from .observers.systemd_service import SystemdService
 from .observers.taps import Taps
 from .pipeline import allocator
 from .pipeline.engine import SAMPLE_INTERVAL_S, Engine, Limits
@@ -53,7 +53,7 @@ from .telemetry.happenings import (
     RELOADED,
     RELOADED_PARTLY,
     SHUT_OUT,
-    Occurrences,
+    Happenings,
 )
 from .telemetry.loop_phases import Phases
 from .telemetry.metrics import Books, Counters
@@ -101,7 +101,7 @@ class App:
         self.failure: BaseException | None = None
         # First of all: a port in use is a ConfigError, and nothing that would have to be torn down is there yet.
         self.http = HttpServer(config.http.listen, "http.listen", log) if config.http.listen else None
-        path = control_path(config)
+        path = config.control.socket_path()
         # A tap goes on until who looks on has seen enough.
         self.control = HttpServer(path, "control.socket", log, answer_timeout_s=None) if path else None
         self.build()
@@ -110,7 +110,7 @@ class App:
         config, random_source = self.config, random.Random()
         self.ledger, self.books = Ledger(), Books()
         self.counters = Counters(Phases(time.monotonic_ns, time.thread_time_ns, run_queue_ns))
-        self.occurrences = Occurrences(self.counters, self.log, self.loop.time)
+        self.happenings = Happenings(self.counters, self.log, self.loop.time)
         cache = IndexCache()
         self.taps = Taps(self.on_taps, self.loop.time)
         compiled, self.topics = rules.compile_rules(config.rules, config.kafka.topics.outputs())
@@ -126,7 +126,7 @@ class App:
             make_converter(config),
         )
         self.consumer = Consumer(
-            kafka_options.consumer_options(config, self.client_id),
+            kafka_consumers.daemon_consumer_options(config, self.client_id),
             correlation_headers(config),
             config.kafka.index_only_topics,
         )
@@ -161,9 +161,9 @@ class App:
         self.build_observers()
 
     def build_observers(self) -> None:
-        """Who looks at the rooms and tells others: health events, systemd, HTTP."""
-        self.times = RecordTimes(Peeker(self.config.kafka, f"{self.client_id}-peek"), self.loop.time)
-        self.probes = Probes(
+        """Who looks at the components and tells others: health events, systemd, HTTP."""
+        self.times = RecordTimes(RecordTimeReader(self.config.kafka, f"{self.client_id}-record-times"), self.loop.time)
+        self.health_reports = HealthReports(
             self.config,
             self.make_reporter(),
             self.source,
@@ -177,12 +177,16 @@ class App:
             self.times,
             self.log,
         )
-        self.service = Service(
-            Notifier(), Threads(), self.source, self.redis, self.ledger, self.books, self.probes, self.log
+        self.systemd = SystemdService(
+            Notifier(), Threads(), self.source, self.redis, self.ledger, self.books, self.health_reports, self.log
         )
-        rooms = Rooms(self.source, self.kafka, self.redis, self.engine, self.ledger, self.books, self.counters)
+        components = Components(
+            self.source, self.kafka, self.redis, self.engine, self.ledger, self.books, self.counters
+        )
         identity = {"host": self.host, "instance": self.instance, "group": self.config.kafka.group_id}
-        self.overview = Overview(rooms, self.probes.lag, self.probes.statuses, self.stopping.is_set, identity)
+        self.overview = Overview(
+            components, self.health_reports.lag, self.health_reports.statuses, self.stopping.is_set, identity
+        )
 
     def make_table(self, config: Config, compiled: tuple[rules.CompiledRule, ...]) -> RouteTable:
         return RouteTable(compiled, taps=self.taps.rules, dead_taps=self.taps.dead_taps, **table_arguments(config))
@@ -201,7 +205,7 @@ class App:
         return HealthReporter(self.config.health, service, self.host, self.instance, __version__)
 
     def make_producer(self, alone: bool) -> Producer:
-        options = kafka_options.single_record_options if alone else kafka_options.producer_options
+        options = kafka_producers.daemon_single_record_options if alone else kafka_producers.daemon_producer_options
         return Producer(
             options(self.config, self.client_id),
             self.topics.names,
@@ -213,7 +217,7 @@ class App:
     def on_notice(self, notice: KafkaNotice) -> None:
         """librdkafka's own log and error events."""
         if notice.kind == "error":
-            self.occurrences.note(CLIENT_ERROR, "kafka", notice.name, reason=notice.text)
+            self.happenings.note(CLIENT_ERROR, "kafka", notice.name, reason=notice.text)
         elif notice.level <= 4:
             self.limited_log.say(
                 logging.WARNING,
@@ -231,7 +235,7 @@ class App:
             self.on_notice(notice)
         elif self.failure is None:
             self.failure = KafkaFailure(notice.code, notice.name, notice.text)
-            self.occurrences.note(SHUT_OUT, "kafka", notice.name, error=notice.name, reason=notice.text)
+            self.happenings.note(SHUT_OUT, "kafka", notice.name, error=notice.name, reason=notice.text)
             self.stopping.set()
 
     def on_signal(self, number: int) -> None:
@@ -278,7 +282,7 @@ class App:
 
         A file with a problem changes nothing. What needs a restart is named, and stays as it was.
         """
-        async with self.reloading, self.service.reloading():
+        async with self.reloading, self.systemd.reloading():
             try:
                 if self.reread is None:
                     raise ConfigError([Problem("(file)", "this daemon was not started from a file")])
@@ -289,13 +293,13 @@ class App:
                 checks.ensure(live, "the new config, without what needs a restart")
             except ConfigError as error:
                 problems = [str(problem) for problem in error.problems]
-                self.occurrences.note(RELOAD_REFUSED, "refused", source=error.source, problems=problems)
+                self.happenings.note(RELOAD_REFUSED, "refused", source=error.source, problems=problems)
                 return Reloaded(problems=tuple(error.problems))
             changed, restart = reload.changes(self.config, new)
             if changed:
                 self.take_over(live)
             what = (RELOADED_PARTLY, "partly") if restart else (RELOADED, "ok")
-            self.occurrences.note(*what, changed=changed, need_a_restart=restart)
+            self.happenings.note(*what, changed=changed, need_a_restart=restart)
             return Reloaded(changed, restart)
 
     def take_over(self, config: Config) -> None:
@@ -310,7 +314,7 @@ class App:
         self.consumer.set_correlation_headers(correlation_headers(config))
         self.source.drain_timeout_s = config.pipeline.drain_timeout_ms / 1000
         self.redis.swap(config.redis)
-        self.probes.swap(config, self.make_reporter())
+        self.health_reports.swap(config, self.make_reporter())
         self.log.setLevel(config.logging.level.upper())
 
     async def run(self) -> int:
@@ -322,9 +326,9 @@ class App:
         self.loop.add_signal_handler(signal.SIGUSR1, self.describe)
         self.tasks = [
             asyncio.create_task(work)
-            for work in (self.redis.run(), self.probes.run(), self.keep_books_file(), self.keep_sampling())
+            for work in (self.redis.run(), self.health_reports.run(), self.keep_books_file(), self.keep_sampling())
         ]
-        serving = asyncio.create_task(self.service.run())  # to the very end: a stop is watched too
+        serving = asyncio.create_task(self.systemd.run())  # to the very end: a stop is watched too
         for task in (*self.tasks, serving):
             task.add_done_callback(self.watch_task)
         answers = status.routes(self.overview, Exposition(self.counters, self.overview.figures))
@@ -333,7 +337,7 @@ class App:
         if self.control is not None:
             await self.control.start([*answers, *control_socket.routes(self.reload, self.taps)])
         self.source.start()
-        self.service.ready()
+        self.systemd.ready()
         self.log.info(
             "started",
             extra={"version": __version__, "group": self.config.kafka.group_id, "topics": self.config.input_topics()},
@@ -355,7 +359,7 @@ class App:
         drain_timeout_s = self.config.pipeline.drain_timeout_ms / 1000
         # The drain may come twice: here, and in the revoke that leaving the group brings.
         limit_s = 2 * drain_timeout_s + LEAVE_TIMEOUT_S + NETWORK_TIMEOUT_MS / 1000 + DESTROY_TIMEOUT_S
-        self.service.stopping(limit_s)
+        self.systemd.stopping(limit_s)
         self.engine.hold()
         may_drain = self.failure is None or isinstance(self.failure, ConfigError)
         drained = may_drain and await self.engine.drained(None, drain_timeout_s)
@@ -440,12 +444,12 @@ def stacks() -> dict[str, list[str]]:
 def limits_of(config: Config) -> Limits:
     """The engine's limits."""
     pipeline = config.pipeline
-    return Limits(pipeline.batch_events_max, pipeline.in_flight_events_max, kafka_options.held_bytes_max(config))
+    return Limits(pipeline.batch_events_max, pipeline.in_flight_events_max, kafka_consumers.held_bytes_max(config))
 
 
 def make_converter(config: Config) -> Converter | None:
     """For old topics, when some are read."""
-    topics, service_name = config.legacy_topics(), config.observability.event_streaming.service_name
+    topics, service_name = config.old_topics(), config.observability.event_streaming.service_name
     return Converter(topics, service_name, config.pipeline.event_bytes_max) if topics else None
 
 

@@ -1,4 +1,4 @@
-"""The command line. Words in, an exit code out: 0 done, 1 failed, 2 usage, 78 bad config, 130 Ctrl-C."""
+"""The command line `ingestd`. Exit codes: 0 done, 1 failed, 2 usage, 78 bad config, 130 Ctrl-C."""
 
 import importlib
 import sys

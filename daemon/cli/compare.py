@@ -1,4 +1,4 @@
-"""`ingestd compare`: old topics and new ones for a window of time in; counts, hashes and what is missing out.
+"""`ingestd compare`: counts and hashes old topics against new ones for a window of time, and says what is missing.
 
 A hash does not depend on the order: it is the sum of the hashes of all values. Two ways of comparing:
 
@@ -21,10 +21,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..config import checks
-from ..config.kafka_options import client_options
-from ..config.schema import Config, load
+from ..config.kafka_consumers import compare_options
+from ..config.loading import load
+from ..config.schema import Config
 from ..errors import IngestdError
-from ..events.vocabulary import DEAD_LETTER_HEADER_PREFIX
+from ..events.old_topics import PROCESSED, RAW
+from ..events.vocabulary import DEAD_LETTER_HEADER_PREFIX, EventType
 from . import config_option
 from .topics import UNIT_MS, ClusterError
 
@@ -36,7 +38,7 @@ SHOWN_MAX: Final = 10
 HASH_BYTES: Final = 16
 HASH_MASK: Final = (1 << 8 * HASH_BYTES) - 1
 JSON_SPACE: Final = b" \t\r\n"
-TYPED: Final = {"raw_data": "logs", "processed_data": "alerts"}
+TYPED: Final = {RAW: EventType.LOG.topic_key, PROCESSED: EventType.ALERT.topic_key}
 
 
 class Window(NamedTuple):
@@ -105,11 +107,7 @@ class Reader:
     """Reads windows of topics. Runs on: the caller's thread; every wait has a bound."""
 
     def __init__(self, config: Config, progress: Progress) -> None:
-        options = client_options(config.kafka, "ingestd-compare")
-        # The group is never joined, and nothing is committed.
-        options |= {"group.id": "ingestd-compare", "enable.auto.commit": "false", "auto.offset.reset": "error"}
-        options |= {"log_level": "0", "fetch.queue.backoff.ms": "5", "enable.partition.eof": "true"}
-        self._options = options
+        self._options = compare_options(config.kafka)
         self._progress = progress
 
     def read(self, topic: str, since_ms: int, until_ms: int | None) -> Iterator[Message]:
@@ -247,17 +245,17 @@ _DECODE = msgspec.json.Decoder(_Origin).decode
 
 def compare_events(pair: Comparison, reader: Reader, window: Window, dead_letter: str, now_stamped: bool) -> None:
     """An old topic, and the events that the daemon made of it. Dead letters first: they have no event."""
-    buried, wanted, seen = Places(), Places(), Places()
+    dead_lettered, wanted, seen = Places(), Places(), Places()
     for message in reader.read(dead_letter, window.since_ms, None):
-        place = buried_place(message, pair.old_topic)
+        place = dead_lettered_place(message, pair.old_topic)
         if place is not None:
-            buried.add(*place)
+            dead_lettered.add(*place)
     end_ms = window.until_ms + window.slack_ms
     for message in reader.read(pair.old_topic, window.since_ms, end_ms):
         place = message.partition() or 0, message.offset() or 0
         if not window.has(message):
             continue
-        if buried.has(*place):
+        if dead_lettered.has(*place):
             pair.dead_letters += 1
         else:
             wanted.add(*place)
@@ -282,7 +280,7 @@ def compare_events(pair: Comparison, reader: Reader, window: Window, dead_letter
                 pair.missing.append(f"{pair.old_topic}-{place[0]}-{place[1]}")
 
 
-def buried_place(message: Message, topic: str) -> tuple[int, int] | None:
+def dead_lettered_place(message: Message, topic: str) -> tuple[int, int] | None:
     """Where a dead letter came from, when it came from this topic."""
     headers = dict(message.headers() or [])
     texts = [headers.get(f"{DEAD_LETTER_HEADER_PREFIX}{name}") or b"" for name in ("topic", "partition", "offset")]
@@ -321,7 +319,7 @@ class Span(click.ParamType):
 
 def chosen_pairs(config: Config, named: tuple[str, ...]) -> list[tuple[Comparison, str | None]]:
     """Each pair, with the kafka.topics key of one whose old side the daemon turns into events."""
-    old_topics = config.legacy_topics()
+    old_topics = config.old_topics()
     if not named:
         named = tuple(f"{topic}={getattr(config.kafka.topics, TYPED[key])}" for topic, key in old_topics.items())
     if not named:

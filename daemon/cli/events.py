@@ -1,4 +1,4 @@
-"""`ingestd events`: what is stored, by id. An id in; a timeline, a waterfall or JSON out."""
+"""`ingestd events`: shows what is stored by id, as a timeline, a waterfall or JSON."""
 
 import contextlib
 import json
@@ -17,7 +17,8 @@ from rich.console import Console
 from ..client.events import Event
 from ..client.lookup.plans import Filters
 from ..client.lookup.store import EventStore
-from ..config.schema import RedisConfig, load
+from ..config.loading import load
+from ..config.schema import RedisConfig
 from ..errors import IngestdError
 from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
 from . import config_option

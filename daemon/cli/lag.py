@@ -1,4 +1,4 @@
-"""`ingestd lag`: how far this group is behind, asked of the cluster alone. A config in; a table or JSON out."""
+"""`ingestd lag`: how far this group is behind, asked of the cluster alone."""
 
 import json
 import re
@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ..config import checks
-from ..config.schema import Config, load
-from ..observers.record_times import NO_TIME, Peeker
+from ..config.loading import load
+from ..config.schema import Config
+from ..observers.record_times import NO_TIME, RecordTimeReader
 from . import config_option
 from .topics import ANSWER_TIMEOUT_S, Cluster, ClusterError
 
 # One look at the oldest unread record of each partition that is behind: for all of them together.
-PEEK_TIMEOUT_S: Final = 10.0
+READ_TIMEOUT_S: Final = 10.0
 
 
 class Row(NamedTuple):
@@ -51,10 +52,10 @@ class Asker:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.cluster = Cluster(config.kafka)
-        self.peeker = Peeker(config.kafka, f"{config.kafka.client_id or 'ingestd'}-lag")
+        self.reader = RecordTimeReader(config.kafka, f"{config.kafka.client_id or 'ingestd'}-lag")
 
     def close(self) -> None:
-        self.peeker.rest()
+        self.reader.rest()
 
     def partitions(self) -> list[TopicPartition]:
         metadata = self.cluster.metadata()
@@ -71,7 +72,7 @@ class Asker:
         rows = []
         for place in partitions:
             try:
-                start, end = self.peeker.consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)
+                start, end = self.reader.consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)
             except KafkaException as error:
                 raise ClusterError(error.args[0].str()) from None
             offset = committed.get((place.topic, place.partition), -1)
@@ -83,7 +84,7 @@ class Asker:
     def ages(self, behind: list[Row]) -> dict[tuple[str, int], float]:
         """Seconds since the oldest uncommitted record of each, where it could be read in time."""
         offsets = {(row.topic, row.partition): max(row.log_start, row.committed) for row in behind}
-        times_ms = self.peeker.times_ms(offsets, PEEK_TIMEOUT_S)
+        times_ms = self.reader.times_ms(offsets, READ_TIMEOUT_S)
         now_s = time.time()
         return {
             key: round(max(0.0, now_s - time_ms / 1000), 3) for key, time_ms in times_ms.items() if time_ms != NO_TIME

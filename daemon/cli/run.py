@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from ..config import checks
-from ..config.schema import Config, find, load
+from ..config.loading import find, load
+from ..config.schema import Config
 from ..telemetry import logs
 from . import config_option
 
@@ -32,6 +33,6 @@ def command(config_path: str | None, books_file: Path | None) -> int:
 
     config = read()
     log = logs.set_up(config.logging.level, config.logging.format)
-    from ..app import serve  # the compiled rooms are loaded only by those who need them
+    from ..app import serve  # the compiled modules are loaded only by those who need them
 
     return serve(config, log, books_file, read)

@@ -33,7 +33,7 @@ def match_of(
     labels: tuple[tuple[str, str], ...],
     correlation_ids: tuple[str, ...],
 ) -> dict[str, Any]:
-    """The match form of a rule (design 6.4): AND between the keys, OR within."""
+    """The match form of a rule: AND between the keys, OR within."""
     by_name: dict[str, list[str]] = {}
     for name, value in labels:
         by_name.setdefault(name, []).append(value)

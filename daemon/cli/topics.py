@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from ..config import checks
-from ..config.kafka_options import client_options, message_bytes_max
-from ..config.schema import Config, KafkaConfig, load
+from ..config.kafka_connection import admin_options, message_bytes_max
+from ..config.loading import load
+from ..config.schema import Config, KafkaConfig
 from ..errors import IngestdError
 from . import config_option
 
@@ -21,8 +22,6 @@ ANSWER_TIMEOUT_S = 5.0
 CREATE_TIMEOUT_S = 15.0
 # Apache Kafka's default of message.max.bytes, for a cluster that does not tell its own.
 MESSAGE_BYTES_DEFAULT = 1_048_588
-# Options of the user that decide whether a broker is reached at all.
-REACH_PREFIXES: Final = ("ssl.", "sasl.", "enable.ssl.", "enable.sasl.", "broker.", "socket.", "client.dns.", "https.")
 UNIT_MS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
@@ -37,13 +36,9 @@ class Cluster:
     """
 
     def __init__(self, kafka: KafkaConfig, brokers: Iterable[str] | None = None) -> None:
-        given = kafka.consumer_options | kafka.producer_options
         self._reasons: list[str] = []
-        options = client_options(kafka, f"{kafka.client_id or 'ingestd'}-control")
-        options |= {key: value for key, value in given.items() if key.startswith(REACH_PREFIXES)}
-        options["bootstrap.servers"] = ",".join(kafka.brokers if brokers is None else brokers)
         try:
-            self._admin = AdminClient(options | {"log_level": "0", "error_cb": self._on_error})
+            self._admin = AdminClient(admin_options(kafka, brokers) | {"error_cb": self._on_error})
         except KafkaException as error:
             raise ClusterError(error.args[0].str()) from None
 

@@ -1,4 +1,4 @@
-"""`ingestd validate`: a config in; every problem of it, of the cluster and of Redis out, each with its key and mend."""
+"""`ingestd validate`: every problem of a config, of the cluster and of Redis, each with its key and the mend."""
 
 import asyncio
 import json
@@ -9,20 +9,21 @@ from typing import Any, NamedTuple
 
 import click
 import redis
-import redis.asyncio
 from confluent_kafka.admin import ClusterMetadata
 from rich.console import Console
 from rich.text import Text
 
-from ..config import checks
-from ..config.kafka_options import message_bytes_max
-from ..config.schema import Config, KafkaConfig, RedisConfig, find, load, secret_path, unreadable_files
+from ..config import checks, librdkafka_check
+from ..config.kafka_connection import CONNECTION_PREFIXES, message_bytes_max
+from ..config.loading import find, load
+from ..config.redis_options import DIAL_TIMEOUT_S, Endpoint
+from ..config.schema import Config, KafkaConfig, RedisConfig
+from ..config.secrets import unreadable_files
 from ..config.topic_pattern import TopicPattern
 from ..errors import ConfigError, Problem
-from ..pipeline.sinks.redis_server import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
+from ..pipeline.sinks.redis_server import connect, find_endpoint
 from . import EXIT_CONFIG, config_option
-from .shared import librdkafka_options
-from .topics import REACH_PREFIXES, Cluster, ClusterError, size_mend
+from .topics import Cluster, ClusterError, size_mend
 
 REDIS_VERSION_MIN = (6, 2)
 # Finding the master and asking it, each with its own dialling and reply.
@@ -33,7 +34,7 @@ CREATE_MEND = "ingestd topics create"
 KAFKA_PATHS = (
     "kafka.brokers",
     "kafka.security",
-    *(f"kafka.{side}_options.{prefix}" for side in ("consumer", "producer") for prefix in REACH_PREFIXES),
+    *(f"kafka.{side}_options.{prefix}" for side in ("consumer", "producer") for prefix in CONNECTION_PREFIXES),
 )
 REDIS_PATHS = ("redis.",)
 
@@ -97,11 +98,11 @@ def check_offline(config: Config, findings: Findings) -> None:
     """What can be seen without a cluster."""
     missing = list(unreadable_files(config))
     findings.problems += [*checks.check(config), *missing]
-    verdict = librdkafka_options.check(config, not missing)
-    findings.problems += verdict.problems
-    findings.warnings += verdict.warnings
+    report = librdkafka_check.check(config, not missing)
+    findings.problems += report.problems
+    findings.warnings += report.warnings
     findings.checked.append("the config: keys, values, topics, rules, files")
-    findings.checked.append(f"{verdict.option_count} options by librdkafka {verdict.version}")
+    findings.checked.append(f"{report.option_count} options by librdkafka {report.version}")
 
 
 def check_online(config: Config, findings: Findings) -> None:
@@ -183,8 +184,8 @@ def check_inputs(config: Config, metadata: ClusterMetadata, findings: Findings) 
     inputs = config.input_topics()
     for topic in inputs:
         path = "kafka.topics.observability_events" if config.kafka.input_topics is None else "kafka.input_topics"
-        if topic in config.legacy_topics():
-            path = f"kafka.topics.{config.legacy_topics()[topic]}"
+        if topic in config.old_topics():
+            path = f"kafka.topics.{config.old_topics()[topic]}"
         if topic in config.kafka.index_only_topics:
             path = "kafka.index_only_topics"
         if topic.startswith("^"):
@@ -242,30 +243,7 @@ class RedisAnswer(NamedTuple):
 async def ask_redis(config: RedisConfig) -> RedisAnswer:
     """Raises redis.RedisError, OSError or ValueError."""
     endpoint = await find_endpoint(config)
-    username, password = credentials(config)
-    scheme = "redis" if endpoint.tls is None else "rediss"
-    url = (
-        config.url
-        if config.sentinel is None
-        else f"{scheme}://{address(endpoint.host, endpoint.port)}/{endpoint.database}"
-    )
-    files = {
-        "ssl_ca_certs": config.tls.ca_file,
-        "ssl_certfile": config.tls.cert_file,
-        "ssl_keyfile": config.tls.key_file,
-    }
-    secure = {} if endpoint.tls is None else {key: str(secret_path(name)) for key, name in files.items() if name}
-    dialling = {} if endpoint.path else {"socket_connect_timeout": DIAL_TIMEOUT_S}
-    client = redis.asyncio.Redis.from_url(
-        url,
-        username=username,
-        password=password,
-        socket_timeout=DIAL_TIMEOUT_S,
-        retry=ONE_TRY,
-        decode_responses=True,
-        **dialling,
-        **secure,
-    )
+    client = connect(config, endpoint, decode_responses=True)
     try:
         info = await client.info()
         try:

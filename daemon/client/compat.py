@@ -12,11 +12,13 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaProducer
 
+from ..config.kafka_connection import servers_text
+from ..config.kafka_producers import client_message_producer_options
 from ..errors import IngestdError
 from .closing import Closing
 from .consuming.blocking_consumer import BlockingConsumer
 from .consuming.dead_letters import DeadLetter
-from .consuming.options import SLICE_S, joined
+from .consuming.options import SLICE_S
 from .log import LOG
 
 PUBLISH_TIMEOUT_S: Final = 30.0
@@ -46,16 +48,8 @@ class Producer(Closing):
     ) -> None:
         self._topic = topic
         self._timeout_s = timeout_s
-        options = {
-            "bootstrap.servers": joined(brokers),
-            "enable.idempotence": True,
-            "acks": "all",
-            "linger.ms": 0,
-            "message.timeout.ms": max(1, round(timeout_s * 1000)),
-            # As the Java and Go clients place a key, so that a symbol stays in its partition.
-            "partitioner": "murmur2_random",
-        }
-        self._producer = KafkaProducer(options | dict(kafka_options or {}), logger=LOG)
+        options = client_message_producer_options(servers_text(brokers), timeout_s, kafka_options or {})
+        self._producer = KafkaProducer(options, logger=LOG)
 
     def publish(self, key: str | bytes | None, value: Any) -> None:
         """Publish, and wait until Kafka has acknowledged it. `value`: bytes go as they are, the rest as JSON.

@@ -7,8 +7,9 @@ import os
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Unpack
 
-from ..config.kafka_options import client_options
-from ..config.schema import Config, load
+from ..config.kafka_connection import service_connection_options
+from ..config.loading import load
+from ..config.schema import Config
 from .closing import AsyncClosing, Closing
 from .context import AnyHeaders, HeaderNames, HeadersT, TraceContext
 from .context import extract as extract_ids
@@ -44,14 +45,10 @@ class _Base:
     def _producer_arguments(self, options: ProducerOptions) -> tuple[tuple[str, ...], str, str, ProducerOptions]:
         kafka = self.config.kafka
         service = self.config.observability.event_streaming.service_name
-        connection = client_options(kafka, service)
-        of_config = {
-            name: value for name, value in connection.items() if name not in ("bootstrap.servers", "client.id")
-        }
         options = {
             "header_names": self.header_names,
             **options,
-            "librdkafka": of_config | dict(options.get("librdkafka", {})),
+            "librdkafka": service_connection_options(kafka) | dict(options.get("librdkafka", {})),
         }
         return kafka.brokers, kafka.topics.observability_events, service, options
 

@@ -1,4 +1,4 @@
-"""Whether a config makes sense. Config in, every problem out, each with its key path and the mend. Pure."""
+"""Whether a config makes sense: every problem at once, each with its key and what to do. Asks no cluster."""
 
 import re
 from collections.abc import Iterator
@@ -6,31 +6,15 @@ from urllib.parse import parse_qs, urlsplit
 
 from ..errors import ConfigError, Problem
 from ..events.rules import MatchConfig, RuleConfig
-from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
-from .kafka_options import RECORD_MARGIN_BYTES, forbidden_options, held_bytes_max
-from .schema import Config, unreadable_files
+from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, TYPED_TOPIC_KEYS
+from .kafka_connection import RECORD_MARGIN_BYTES
+from .kafka_consumers import held_bytes_max, refused_consumer_options
+from .kafka_producers import refused_producer_options
+from .keys import values
+from .schema import OUTPUT_TOPIC_KEYS, Config
+from .secrets import unreadable_files
 from .topic_pattern import TopicPattern
 
-# (section, key, least, most, why)
-RANGES = (
-    ("pipeline", "batch_events_max", 1, 100_000, "a batch's arrays are allocated for it"),
-    ("pipeline", "in_flight_events_max", 1, 10_000_000, "each event in flight holds memory"),
-    ("pipeline", "event_bytes_max", 1024, 64 << 20, "brokers do not carry larger records"),
-    ("pipeline", "memory_limit_mib", 32, 1 << 20, "below it not one fetch fits"),
-    ("pipeline", "commit_interval_ms", 10, 60_000, "a restart reads again what was not committed"),
-    ("pipeline", "drain_timeout_ms", 100, 300_000, "a rebalance waits for it"),
-    ("redis", "reply_timeout_ms", 100, 600_000, "a lost connection is noticed after it"),
-    ("redis", "wait_replicas", 0, 16, "it is a number of replicas"),
-    ("storage", "index_members_max", 16, 100_000_000, "an index is trimmed to it"),
-    ("storage", "events_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
-    ("storage", "logs_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
-    ("storage", "error_logs_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
-    ("storage", "traces_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
-    ("storage", "alerts_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
-    ("health", "interval_s", 1, 3600, "health events come at it"),
-    ("health", "lag_warning_records", 1, 1 << 62, "it is a number of records"),
-    ("health", "lag_warning_s", 1, 31_536_000, "it is a time"),
-)
 # Topics of one event; the fast path's TOPICS_PER_EVENT_MAX less its typed topic.
 RULE_TOPICS_MAX = 31
 TOPIC_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
@@ -39,8 +23,9 @@ BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+):(\d{1,5})")
 
 def check(config: Config) -> list[Problem]:
     """All problems of sense that can be seen without a cluster."""
-    found = [*_ranges(config), *_kafka(config), *forbidden_options(config.kafka), *_topics(config), *_redis(config)]
-    found += [*_pipeline(config), *_http(config), *_not_built(config), *_rule_topics(config)]
+    found = [*_ranges(config), *_kafka(config)]
+    found += [*refused_consumer_options(config.kafka), *refused_producer_options(config.kafka)]
+    found += [*_topics(config), *_redis(config), *_pipeline(config), *_http(config), *_rule_topics(config)]
     names: set[str] = set()
     for index, rule in enumerate(config.rules):
         found += _rule(rule, f"rules[{index}]")
@@ -60,20 +45,9 @@ def ensure(config: Config, source: str = "") -> None:
 
 
 def _ranges(config: Config) -> Iterator[Problem]:
-    for section, key, least, most, why in RANGES:
-        value = getattr(getattr(config, section), key)
-        if not least <= value <= most:
-            yield Problem(f"{section}.{key}", f"{value} is not from {least} to {most}", why)
-    rate = config.observability.event_streaming.trace_sampling_rate
-    if not 0 <= rate <= 1:
-        yield Problem("observability.event_streaming.trace_sampling_rate", f"{rate} is not from 0 to 1")
-    ratio = config.pipeline.dead_letter.max_ratio
-    if not 0 < ratio <= 1:
-        yield Problem("pipeline.dead_letter.max_ratio", f"{ratio} is not above 0 and up to 1")
-    for key in ("window_s", "min_events"):
-        value = getattr(config.pipeline.dead_letter, key)
-        if value < 1:
-            yield Problem(f"pipeline.dead_letter.{key}", f"{value} is less than 1")
+    for path, field, value in values(config):
+        if field.range is not None and not field.range.has(value):
+            yield Problem(path, f"{value} is not {field.range}", field.range.why)
 
 
 def _kafka(config: Config) -> Iterator[Problem]:
@@ -119,10 +93,7 @@ def is_host_port(text: str, port_min: int = 1) -> bool:
 def outputs(config: Config) -> dict[str, str]:
     """Topic -> the key path that makes it an output."""
     topics = config.kafka.topics
-    named = {
-        getattr(topics, key): f"kafka.topics.{key}"
-        for key in ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")
-    }
+    named = {getattr(topics, key): f"kafka.topics.{key}" for key in OUTPUT_TOPIC_KEYS}
     for index, rule in enumerate(config.rules):
         named |= {topic: f"rules[{index}].topics" for topic in rule.topics if topic not in named}
     return named
@@ -150,16 +121,16 @@ def loop_error(looped: dict[str, str]) -> ConfigError:
 
 def _input_path(config: Config, topic: str) -> str:
     """The key path that makes a topic an input."""
-    key = config.legacy_topics().get(topic)
+    key = config.old_topics().get(topic)
     return "kafka.input_topics" if key is None else f"kafka.topics.{key}"
 
 
-def _legacy_topics(config: Config) -> Iterator[Problem]:
+def _old_topics(config: Config) -> Iterator[Problem]:
     """An old topic is one of its own: its messages are no events."""
     topics = config.kafka.topics
     named = config.kafka.input_topics
     events = (topics.observability_events,) if named is None else named
-    for topic, key in config.legacy_topics().items():
+    for topic, key in config.old_topics().items():
         path = f"kafka.topics.{key}"
         if topic.startswith("^"):
             yield Problem(path, f"{topic!r} is a regular expression", "name one topic")
@@ -171,13 +142,12 @@ def _legacy_topics(config: Config) -> Iterator[Problem]:
 
 def _topics(config: Config) -> Iterator[Problem]:
     written = outputs(config)
-    keys = ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")
-    names = [getattr(config.kafka.topics, key) for key in keys]
-    for key, name in zip(keys, names, strict=True):
+    names = config.kafka.topics.outputs()
+    for key, name in zip(OUTPUT_TOPIC_KEYS, names, strict=True):
         if names.count(name) > 1 and written[name] != f"kafka.topics.{key}":
             yield Problem(f"kafka.topics.{key}", f"{name!r} is {written[name]} as well", "give each type its own topic")
     index_only = set(config.kafka.index_only_topics)
-    yield from _legacy_topics(config)
+    yield from _old_topics(config)
     for topic in config.input_topics():
         path = _input_path(config, topic)
         if topic.startswith("^"):
@@ -204,8 +174,7 @@ def _topics(config: Config) -> Iterator[Problem]:
             )
     for topic in sorted(index_only.intersection(config.full_inputs())):
         yield Problem("kafka.index_only_topics", f"{topic!r} is a full input too", "name it in one of them")
-    typed = (getattr(config.kafka.topics, key) for key in ("logs", "metrics", "alerts", "traces", "health_checks"))
-    if config.kafka.topics.dead_letter in typed:
+    if config.kafka.topics.dead_letter in names[: len(TYPED_TOPIC_KEYS)]:
         yield Problem("kafka.topics.dead_letter", "is a typed topic too", "give bad events a topic of their own")
     if not config.input_topics():
         yield Problem("kafka.input_topics", "names no topic", "write one, or null for topics.observability_events")
@@ -243,6 +212,10 @@ def _redis_url(url: str) -> Iterator[Problem]:
     # An @ anywhere: an unescaped slash in a password ends what urlsplit takes for the host.
     elif "@" in (parts.netloc if parts.scheme == "unix" else url) or query.keys() & {"username", "password"}:
         yield Problem("redis.url", "holds a user name or password", "use redis.username and redis.password_file")
+    elif query.keys() - {"db"}:
+        yield Problem("redis.url", "has other parameters than db, which nothing reads", "leave them out")
+    elif not all(re.fullmatch(r"\d+", number) for number in query.get("db", [])):
+        yield Problem("redis.url", "its database is no number", "redis://HOST:PORT/DATABASE")
     elif port_is_bad or (parts.scheme != "unix" and not re.fullmatch(r"/?|/\d+", parts.path)):
         yield Problem("redis.url", "its port or database is no number in range", "redis://HOST:PORT/DATABASE")
 
@@ -287,11 +260,6 @@ def _pipeline(config: Config) -> Iterator[Problem]:
             f"pipeline.event_bytes_max ({pipeline.event_bytes_max})",
             "raise the one or lower the other",
         )
-
-
-def _not_built(config: Config) -> Iterator[Problem]:
-    if config.pipeline.dead_letter.on_flood == "pause":
-        yield Problem("pipeline.dead_letter.on_flood", "pause is not built yet", "use warn")
 
 
 def _match(match: MatchConfig, path: str) -> Iterator[Problem]:

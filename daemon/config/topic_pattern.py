@@ -1,4 +1,4 @@
-"""Expressions for topics, as librdkafka reads them. Text in; whether a name matches out. Pure.
+"""Matches names of topics against an expression, as librdkafka does when it subscribes.
 
 librdkafka hands `^…` to the C library, as a POSIX extended expression that may match anywhere. Python's `re` is another
 language: it takes only names that begin so for `^events|logs`, it has `(?!…)` and lacks `[[:alpha:]]`. Where it would

@@ -16,6 +16,14 @@ _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool",
 class StrictLoader(yaml.SafeLoader):
     """YAML in which a key that stands twice is an error, and a date stays text."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Also a scalar that is not what its form or its tag says is a YAMLError: `0x_`, `!!int x`."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError) as error:
+            what = f"{str(node.value)[:40]!r} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+
 
 def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
@@ -48,4 +56,7 @@ def as_scalar(text: str) -> Any:
     tag = loader.resolve(yaml.ScalarNode, text, (True, False))
     if tag not in _PLAIN_TAGS:
         return text
-    return loader.construct_object(yaml.ScalarNode(tag, text))
+    try:
+        return loader.construct_object(yaml.ScalarNode(tag, text))
+    except yaml.YAMLError:
+        return text

@@ -77,7 +77,7 @@ def compile_rules(
 
 
 def compile_match(match: MatchConfig) -> CompiledRule:
-    """A match alone, for who only looks on: it ends nothing and goes nowhere."""
+    """A match alone, for a tap or a filter: it ends nothing and routes nowhere."""
     return _compile(RuleConfig(name="match", action="keep", match=match), ())
 
 

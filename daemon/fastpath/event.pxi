@@ -6,8 +6,8 @@ cdef extern from *:
     #include <structmember.h>
     #define Py_T_OBJECT_EX T_OBJECT_EX
     #endif
-    /* Where a slot of a msgspec Struct lives in the object: reading it there costs a load, not a look-up. */
-    static Py_ssize_t slot_offset(PyObject *descriptor) {
+    /* Where a field of a msgspec Struct lives in the object: reading it there costs a load, not a look-up. */
+    static Py_ssize_t field_offset(PyObject *descriptor) {
         PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
         return member->type == Py_T_OBJECT_EX ? member->offset : -1;
     }
@@ -15,7 +15,7 @@ cdef extern from *:
         return PyUnicode_IS_COMPACT_ASCII(text) ? (const char *)PyUnicode_1BYTE_DATA(text) : NULL;
     }
     """
-    Py_ssize_t slot_offset(PyObject *descriptor)
+    Py_ssize_t field_offset(PyObject *descriptor)
     const char *ascii_data(PyObject *text) noexcept
 
 cdef extern from "Python.h":
@@ -85,7 +85,7 @@ ctypedef struct event_t:
 cdef const char *NOT_UTF8 = b"\xff"
 
 
-cdef inline PyObject *slot(PyObject *decoded, Py_ssize_t offset) noexcept:
+cdef inline PyObject *field_at(PyObject *decoded, Py_ssize_t offset) noexcept:
     return (<PyObject **>(<char *>decoded + offset))[0]
 
 
@@ -216,9 +216,9 @@ cdef int decode_event(RouteTable table, event_t *event) except? 0:
     event.decoded = decoded
     clear_found(&event.found)
     for i in range(TEXT_COUNT):
-        event.found.texts[i] = read_text(slot(decoded, table.offsets[i]))
-    event.found.metadata_correlation = carried(slot(decoded, table.offsets[METADATA]), table, False)
-    event.found.label_correlation = carried(slot(decoded, table.offsets[LABELS]), table, True)
+        event.found.texts[i] = read_text(field_at(decoded, table.offsets[i]))
+    event.found.metadata_correlation = carried(field_at(decoded, table.offsets[METADATA]), table, False)
+    event.found.label_correlation = carried(field_at(decoded, table.offsets[LABELS]), table, True)
     return FAULT_NONE
 
 
@@ -231,7 +231,7 @@ cdef text_t carried(PyObject *value, RouteTable table, bint is_labels) noexcept:
     if is_labels and table.label_rules:
         found = PyDict_GetItem(value, <PyObject *>CORRELATION_KEY)
     else:
-        found = slot(value, table.carrier_offset)
+        found = field_at(value, table.carrier_offset)
     if found != NULL and PyUnicode_CheckExact(found):
         text = read_text(found)
     return no_text() if text.data == NOT_UTF8 else text
@@ -299,13 +299,13 @@ cdef void resolve_correlation(const record_t *record, event_t *event) noexcept n
         event.correlation = event.found.label_correlation
 
 
-cdef void make_fallback_id(const record_t *record, const span_t *span, event_t *event) noexcept nogil:
+cdef void make_fallback_id(const record_t *record, const run_t *run, event_t *event) noexcept nogil:
     """`{topic}-{partition}-{offset}`: the same at every redelivery."""
     cdef char *at = event.fallback_id
-    cdef Py_ssize_t topic_bytes = <Py_ssize_t>strnlen(span.topic, TOPIC_BYTES_MAX)
-    at = put(at, span.topic, topic_bytes)
+    cdef Py_ssize_t topic_bytes = <Py_ssize_t>strnlen(run.topic, TOPIC_BYTES_MAX)
+    at = put(at, run.topic, topic_bytes)
     at[0] = b'-'
-    at = put_number(at + 1, span.partition)
+    at = put_number(at + 1, run.partition)
     at[0] = b'-'
     at = put_number(at + 1, record.message.offset)
     event.id.data = event.fallback_id

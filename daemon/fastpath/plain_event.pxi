@@ -63,7 +63,7 @@ cdef class PlainCheck:
         cdef PyObject *value
         if type(event) is not self.struct:
             return getattr(event, EVENT_FIELDS[index])
-        value = slot(<PyObject *>event, self.offsets[index])
+        value = field_at(<PyObject *>event, self.offsets[index])
         return <object>value if value != NULL else None
 
     cdef bint knows_kind(self, kind, level, service) except -1:

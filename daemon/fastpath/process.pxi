@@ -1,4 +1,4 @@
-# The loop over one batch: check, route, index. Counts stay in the spans; nothing is published here.
+# The loop over one batch: check, route, index. Counts stay in the runs; nothing is published here.
 
 cdef enum:
     VERDICT_ROUTED
@@ -63,14 +63,14 @@ cdef int send_event(batch_t *b, Py_ssize_t record_index, const route_t *route, t
     return 0
 
 
-cdef int bury(batch_t *b, Py_ssize_t record_index, int fault) except -1:
+cdef int dead_letter_event(batch_t *b, Py_ssize_t record_index, int fault) except -1:
     """A bad event: one dead letter, nothing to Redis."""
     cdef record_t *record = &b.records[record_index]
     reserve_sends(b, 1)
     add_send(b, record_index, DEAD_LETTER_TOPIC, SEND_DEAD).fault = <uint8_t>fault
     record.verdict = VERDICT_DEAD
     record.fault = <uint8_t>fault
-    b.spans[record.span_index].dead_count += 1
+    b.runs[record.run_index].dead_count += 1
     return 0
 
 
@@ -180,11 +180,11 @@ cdef int index_event(
 
 
 cdef int resolve_event(
-    RouteTable table, const record_t *record, const span_t *span, event_t *event, route_t *route
+    RouteTable table, const record_t *record, const run_t *run, event_t *event, route_t *route
 ) except -1:
     """A good event's id, correlation and route."""
     if event.id.size == 0:
-        make_fallback_id(record, span, event)
+        make_fallback_id(record, run, event)
     if event.correlation.size == 0:
         resolve_correlation(record, event)
     return apply_rules(table, event, route)
@@ -209,25 +209,25 @@ cdef int process_record(
     """One record to its end. `index_alone`: its sends were made before, only the Redis bytes are wanted."""
     cdef batch_t *b = &batch.b
     cdef record_t *record = &b.records[record_index]
-    cdef span_t *span = &b.spans[record.span_index]
+    cdef run_t *run = &b.runs[record.run_index]
     cdef route_t route
     cdef int fault = take_value(b, record_index, event)
     if fault == FAULT_NONE:
         fault = read_event(record, table, event)
     if fault != FAULT_NONE:
         record.taps = table.dead_taps
-        return 0 if index_alone else bury(b, record_index, fault)
+        return 0 if index_alone else dead_letter_event(b, record_index, fault)
     if event.level >= ERROR and event.type == LOG and errors is not None:
         count_error(errors, event.found.texts[SERVICE], event.level - ERROR)
-    resolve_event(table, record, span, event, &route)
+    resolve_event(table, record, run, event, &route)
     if table.tap_count:
         record.taps = find_taps(table, event)
     if not index_alone:
-        if route.topic_count and not span.index_only:
+        if route.topic_count and not run.index_only:
             send_event(b, record_index, &route, partition_key(table.partition_by, event))
         if route.dropped:
             record.verdict = VERDICT_DROPPED
-            span.dropped_count += 1
+            run.dropped_count += 1
     if route.store and table.stored_types_mask >> event.type & 1:
         index_event(batch, table, cache, record, event)
     return 0

@@ -60,7 +60,7 @@ cdef bint read_label(const label_t *label, RouteTable table, event_t *event, tex
     cdef PyObject *found
     if event.decoded == NULL:
         return event.found.labels.data != NULL and find_label(event.found.labels, &label.key, value)
-    found = slot(event.decoded, table.offsets[LABELS])
+    found = field_at(event.decoded, table.offsets[LABELS])
     if found == Py_None:
         return False
     key = PyUnicode_FromStringAndSize(label.key.data, label.key.size)
@@ -313,10 +313,10 @@ cdef Py_ssize_t proved_offset(object struct, object probe, str name) except -1:
     descriptor = struct.__dict__[name]
     if type(descriptor) is not MemberDescriptorType:
         raise ImportError(OTHER_LAYOUT)
-    cdef Py_ssize_t offset = slot_offset(<PyObject *>descriptor)
+    cdef Py_ssize_t offset = field_offset(<PyObject *>descriptor)
     before, marker = getattr(probe, name), object()
     setattr(probe, name, marker)
-    if offset < 0 or slot(<PyObject *>probe, offset) != <PyObject *>marker:
+    if offset < 0 or field_at(<PyObject *>probe, offset) != <PyObject *>marker:
         raise ImportError(OTHER_LAYOUT)
     setattr(probe, name, before)
     return offset

@@ -1,4 +1,4 @@
-"""Which part is the slowest, in words. Two pulses of a daemon in, a verdict out. Pure.
+"""Bottleneck detection: which part of a daemon is the slowest, in words, from its totals at two moments. Pure.
 
 A pulse is made of totals, so any two of one daemon say what happened between them.
 """
@@ -42,7 +42,7 @@ class Pulse(NamedTuple):
     acknowledged: Mapping[str, tuple[int, float]] = {}
 
 
-class Verdict(NamedTuple):
+class Finding(NamedTuple):
     """`part` is one of redis, kafka, cpu, small_batches, rules, loop, source, none."""
 
     part: str
@@ -68,13 +68,13 @@ def pulse(status: Mapping[str, Any]) -> Pulse:
     )
 
 
-def find(before: Pulse, after: Pulse) -> Verdict:
+def find(before: Pulse, after: Pulse) -> Finding:
     """What kept the daemon from doing more between the two."""
     took_s = max(1e-9, after.time_s - before.time_s)
     # First of all: a loop that gets no processor does not read the answers of its sinks either.
     starved = (after.runnable_s - before.runnable_s) / took_s
     if starved >= STARVED:
-        return Verdict(
+        return Finding(
             "cpu", f"CPU is short: {starved:.0%} of the time the loop was ready to run and no processor was free."
         )
     samples = max(1, after.samples - before.samples)
@@ -89,18 +89,18 @@ def find(before: Pulse, after: Pulse) -> Verdict:
     if 1 - waiting >= BUSY:
         return _busy_loop(phases, before, after, 1 - waiting)
     if after.lag_records > max(BEHIND, after.batch_events_max):
-        return Verdict(
+        return Finding(
             "source",
             f"Kafka gives records slowly: {waiting:.0%} of the time the loop had nothing to do, and "
             f"{after.lag_records:,} records are behind.",
         )
-    return Verdict("none", "Nothing: it keeps up.")
+    return Finding("none", "Nothing: it keeps up.")
 
 
-def _held_back(sink: str, share: float) -> Verdict:
+def _held_back(sink: str, share: float) -> Finding:
     if sink == "redis":
-        return Verdict("redis", f"Redis is slow: {share:.0%} of the time nothing was taken, as its replies were owed.")
-    return Verdict(
+        return Finding("redis", f"Redis is slow: {share:.0%} of the time nothing was taken, as its replies were owed.")
+    return Finding(
         "kafka", f"Kafka's brokers are slow: {share:.0%} of the time nothing was taken, as acknowledgements were owed."
     )
 
@@ -116,8 +116,8 @@ def _answers_quickly(sink: str, before: Pulse, after: Pulse) -> bool:
     return batches > batches_before and (seconds - seconds_before) / (batches - batches_before) < QUICK_S
 
 
-def _low_limits(share: float, before: Pulse, after: Pulse) -> Verdict:
-    return Verdict(
+def _low_limits(share: float, before: Pulse, after: Pulse) -> Finding:
+    return Finding(
         "small_batches",
         f"Batches are small: {_mean_batch(before, after):.0f} events each, and {share:.0%} of the time nothing was "
         f"taken, as the limit of events in flight was reached. pipeline.batch_events_max is {after.batch_events_max}; "
@@ -125,10 +125,10 @@ def _low_limits(share: float, before: Pulse, after: Pulse) -> Verdict:
     )
 
 
-def _busy_loop(phases: Mapping[str, float], before: Pulse, after: Pulse, busy: float) -> Verdict:
+def _busy_loop(phases: Mapping[str, float], before: Pulse, after: Pulse, busy: float) -> Finding:
     mean = _mean_batch(before, after)
     if mean < SMALL_BATCH and after.batch_events_max < 2 * SMALL_BATCH:
-        return Verdict(
+        return Finding(
             "small_batches",
             f"Batches are small: {mean:.0f} events each, and the loop is busy {busy:.0%} of the time with what is done "
             f"once a batch. pipeline.batch_events_max is {after.batch_events_max}.",
@@ -137,11 +137,11 @@ def _busy_loop(phases: Mapping[str, float], before: Pulse, after: Pulse, busy: f
     phase = max(phases, key=lambda name: phases[name])
     share = phases[phase] / whole
     if phase == "process" and share >= MOST_OF_IT and after.rules:
-        return Verdict(
+        return Finding(
             "rules",
             f"Decoding and rules: {share:.0%} of the loop's time, which is busy {busy:.0%}, with {after.rules} rules. "
             "Fewer rules, or more daemons in the group.",
         )
-    return Verdict(
+    return Finding(
         "loop", f"The loop itself: busy {busy:.0%}, most of it with {phase} ({share:.0%}). More daemons in the group."
     )

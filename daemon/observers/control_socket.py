@@ -1,4 +1,4 @@
-"""The control socket: what people with a right to the daemon may ask and tell it. HTTP requests in, answers out.
+"""The control socket's HTTP routes: reload and tap, for those who may open the socket.
 
     POST /reload   read the config again; {"live": [...], "restart": [...], "problems": [...]}
     POST /tap      {"match": {...}, "rate": 10, "dead": false, "mask": ["labels.user"]}; JSON lines until one side ends
@@ -80,4 +80,4 @@ async def _stream(request: web.Request, tap: Tap) -> web.StreamResponse:
                 line = {"seen": tap.seen, "lost": tap.lost}
             await response.write(msgspec.json.encode(line) + b"\n")
     except ConnectionError:
-        return response  # who looked on has gone
+        return response  # the client has disconnected

@@ -1,4 +1,4 @@
-"""Health. Figures in, statuses and the bytes of health events out. Pure: the time is an argument (design 6.6)."""
+"""Health: statuses, their rules, and health events as JSON bytes. Pure: the time is an argument."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -65,7 +65,7 @@ class HealthReporter:
         self._encode = msgspec.json.Encoder().encode
 
     def event(self, component: str, status: Status, figures: dict[str, Any], wall_s: float) -> bytes:
-        """One event as JSON bytes, in the form of design 6.1."""
+        """One event as JSON bytes, in the form of every event."""
         stamp = datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return self._encode(
             {

@@ -1,4 +1,4 @@
-"""The probes. What the rooms say of themselves in; health events to the health topic out (design 6.6)."""
+"""Health reports: looks at the components, judges each, and sends health events for them, with lag that is true."""
 
 import asyncio
 import logging
@@ -41,7 +41,7 @@ class _Seen(NamedTuple):
         return known and self.place.generation == place.generation
 
 
-class Probes:
+class HealthReports:
     """Runs on: the loop. `lag()` is true at any time; high watermarks are asked for where nothing was fetched."""
 
     def __init__(
@@ -116,14 +116,14 @@ class Probes:
                 if row.error == 0 and row.offset >= 0:
                     self._high[row.topic, row.partition] = row.offset
         except KafkaFailure as error:
-            self._log.debug("the cluster does not tell the ends of the logs", extra={"error": error.name})
+            self._log.debug("cannot read the high watermarks from the cluster", extra={"error": error.name})
 
     def lag(self) -> list[PartitionLag]:
         """Of every partition that is owned and of which both ends are known."""
         now_ms = int(time.time() * 1000)
         owned = self._ledger.partitions()
-        for gone in self._high.keys() - set(owned):
-            del self._high[gone]
+        for no_longer_owned in self._high.keys() - set(owned):
+            del self._high[no_longer_owned]
         ends: dict[Key, tuple[int, int]] = {}
         waiting: dict[Key, Place] = {}
         for key in owned:
@@ -144,13 +144,13 @@ class Probes:
         return result
 
     def _dated(self, waiting: dict[Key, Place], now_ms: int) -> dict[Key, _Seen]:
-        """From when the first unfinished record of each is. Of what was not taken that is asked, and until it is told
-        it counts from when it was first seen so, or from the record before, if that was a moment ago."""
+        """From when the first unfinished record of each is. For what was not taken the log is read, and until that has
+        answered it counts from when it was first seen so, or from the record before, if that was a moment ago."""
         taken = {key: self._ledger.first_unfinished_ms(*key) for key in waiting}
-        told = self._times.find({key: place for key, place in waiting.items() if taken[key] < 0})
+        dated = self._times.find({key: place for key, place in waiting.items() if taken[key] < 0})
         seen = {}
         for key, place in waiting.items():
-            first_ms = told.get(key, taken[key])
+            first_ms = dated.get(key, taken[key])
             before = self._behind.get(key)
             if first_ms >= 0:
                 seen[key] = _Seen(place, first_ms, now_ms)

@@ -1,4 +1,4 @@
-"""One HTTP server on the loop. A place to listen at and routes in, answers out. Bounded in every direction.
+"""One HTTP server on the loop, bounded in connections, bytes and time.
 
 The place is HOST:PORT or the path of a socket. Whoever needs another server, such as a control socket, makes one with
 routes of its own.

@@ -1,4 +1,4 @@
-"""The exposition. Figures by metric name in, text for Prometheus out. Computed when somebody asks, never before."""
+"""The exposition for Prometheus, rendered when somebody scrapes and never before."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -15,7 +15,7 @@ FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 
 class Exposition:
-    """Runs on: the loop. `figures` gives what rooms know of themselves; names that it has not come from `counters`."""
+    """Runs on: the loop. `figures` gives what components know; names that it has not come from `counters`."""
 
     def __init__(self, counters: Counters, figures: Callable[[], Mapping[str, Iterable[Sample]]]) -> None:
         self._counters = counters

@@ -1,4 +1,4 @@
-"""Times of records. Places in Kafka in; the time of the record that stands there out, where it came in time.
+"""Reads the times of records that were not taken: seconds of lag come from them.
 
 A consumer of its own that never joins the group, commits nothing and fetches a little: `ingestd lag` dates what waits
 by it, and the daemon what it has not taken itself.
@@ -12,21 +12,22 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, TopicPartition
 
-from ..config.kafka_options import client_options
+from ..config.kafka_consumers import record_time_options
 from ..config.schema import KafkaConfig
 from ..pipeline.ledger import Key
 
 # One fetch a partition. librdkafka asks for more by itself where the first batch of records is larger.
-PEEK_BYTES: Final = 64 * 1024
+READ_BYTES: Final = 64 * 1024
 # How long one look may take, for all of its partitions together, and how many of those there may be.
-PEEK_TIMEOUT_S: Final = 5.0
-PEEK_PARTITIONS_MAX: Final = 64
+READ_TIMEOUT_S: Final = 5.0
+READ_PARTITIONS_MAX: Final = 64
 POLL_S: Final = 0.1
 # A place that is new is looked at when the partition stands there this long: most go on at once. One that goes on
 # slowly is looked at this seldom.
 STANDS_S: Final = 0.4
 MOVES_S: Final = 2.0
-# Nobody told: the cluster is silent, or nothing but markers stands there. Asked again so seldom.
+# Without an answer (the cluster is silent, or the log has only transaction markers there) a place is asked for again
+# after this long.
 AGAIN_S: Final = 30.0
 # The consumer is kept for the next look so long: its threads and connections are not free.
 REST_S: Final = 30.0
@@ -34,28 +35,17 @@ NO_TIME: Final = -1
 
 
 class Place(NamedTuple):
-    """A record of a partition: only of this assignment, as a topic may be made anew between two."""
+    """A record of a partition: only of this assignment, as a topic may be recreated between two."""
 
     generation: int
     offset: int
 
 
-class Peeker:
+class RecordTimeReader:
     """Runs on: one thread that may wait, but for `give_up`."""
 
     def __init__(self, kafka: KafkaConfig, client_id: str) -> None:
-        self._options = client_options(kafka, client_id) | {
-            "group.id": kafka.group_id,
-            "enable.auto.commit": "false",
-            # A place that is gone is an error, not a record from elsewhere.
-            "auto.offset.reset": "error",
-            "enable.partition.eof": "false",
-            "fetch.message.max.bytes": str(PEEK_BYTES),
-            # Nothing is fetched ahead while something waits to be looked at.
-            "queued.min.messages": "1",
-            "fetch.queue.backoff.ms": "10",
-            "log_level": "0",
-        }
+        self._options = record_time_options(kafka, client_id, READ_BYTES)
         self._consumer: Consumer | None = None
         self._given_up = False
 
@@ -70,7 +60,7 @@ class Peeker:
     def awake(self) -> bool:
         return self._consumer is not None
 
-    def times_ms(self, offsets: Mapping[Key, int], timeout_s: float = PEEK_TIMEOUT_S) -> dict[Key, int]:
+    def times_ms(self, offsets: Mapping[Key, int], timeout_s: float = READ_TIMEOUT_S) -> dict[Key, int]:
         """The time of the first record at or after each offset; NO_TIME where it has none. What did not come in time
         is missing."""
         found: dict[Key, int] = {}
@@ -91,7 +81,7 @@ class Peeker:
             consumer.resume([TopicPartition(*key) for key in found])
             consumer.unassign()
         except KafkaException:
-            pass  # then nothing is told of the rest
+            pass  # the rest has no answer
         return found
 
     def rest(self) -> None:
@@ -106,17 +96,17 @@ class Peeker:
 
 
 class RecordTimes:
-    """Runs on: the loop. What was told is kept while somebody wants it; a look runs aside, one at a time.
+    """Runs on: the loop. Known times are kept while somebody wants them; reads run on a thread aside, one at a time.
 
     now_s: monotonic.
     """
 
-    def __init__(self, peeker: Peeker, now_s: Callable[[], float]) -> None:
-        self._peeker = peeker
+    def __init__(self, reader: RecordTimeReader, now_s: Callable[[], float]) -> None:
+        self._reader = reader
         self._now_s = now_s
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-peek")
-        self._told: dict[Key, tuple[Place, int]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-times")
+        self._known: dict[Key, tuple[Place, int]] = {}
         self._asked: dict[Key, tuple[Place, float]] = {}
         self._since: dict[Key, tuple[Place, float]] = {}
         self._aside: asyncio.Task[None] | None = None
@@ -126,7 +116,7 @@ class RecordTimes:
     def find(self, wanted: Mapping[Key, Place]) -> dict[Key, int]:
         """Times of these records as far as they are known. Those that are not are looked for, for the next call."""
         now_s = self._now_s()
-        for kept in (self._told, self._since):
+        for kept in (self._known, self._since):
             for key in kept.keys() - wanted.keys():
                 del kept[key]
         for key in [key for key, (_, asked_s) in self._asked.items() if now_s - asked_s > 2 * AGAIN_S]:
@@ -134,16 +124,16 @@ class RecordTimes:
         for key, place in wanted.items():
             if key not in self._since or self._since[key][0] != place:
                 self._since[key] = (place, now_s)
-        found = {key: self._told[key][1] for key, place in wanted.items() if self._is_told(key, place)}
+        found = {key: self._known[key][1] for key, place in wanted.items() if self._is_known(key, place)}
         if self._aside is None and not self._stopped:
             self._look({key: place for key, place in wanted.items() if self._is_due(key, place, now_s)}, now_s)
         return {key: time_ms for key, time_ms in found.items() if time_ms != NO_TIME}
 
-    def _is_told(self, key: Key, place: Place) -> bool:
-        return key in self._told and self._told[key][0] == place
+    def _is_known(self, key: Key, place: Place) -> bool:
+        return key in self._known and self._known[key][0] == place
 
     def _is_due(self, key: Key, place: Place, now_s: float) -> bool:
-        if self._is_told(key, place):
+        if self._is_known(key, place):
             return False
         if key in self._asked and self._asked[key][0] == place:
             return now_s - self._asked[key][1] >= AGAIN_S
@@ -153,31 +143,31 @@ class RecordTimes:
 
     def _look(self, due: dict[Key, Place], now_s: float) -> None:
         if due:
-            some = dict(list(due.items())[:PEEK_PARTITIONS_MAX])
+            some = dict(list(due.items())[:READ_PARTITIONS_MAX])
             self._used_s = now_s
             self._asked |= {key: (place, now_s) for key, place in some.items()}
             self._aside = self._loop.create_task(self._ask(some))
-        elif self._peeker.awake and now_s - self._used_s >= REST_S:
+        elif self._reader.awake and now_s - self._used_s >= REST_S:
             self._used_s = now_s
             self._aside = self._loop.create_task(self._rest())
 
     async def _ask(self, places: dict[Key, Place]) -> None:
         offsets = {key: place.offset for key, place in places.items()}
         try:
-            times = await self._loop.run_in_executor(self._thread, self._peeker.times_ms, offsets)
-            self._told |= {key: (places[key], time_ms) for key, time_ms in times.items()}
+            times = await self._loop.run_in_executor(self._thread, self._reader.times_ms, offsets)
+            self._known |= {key: (places[key], time_ms) for key, time_ms in times.items()}
         finally:
             self._aside = None
 
     async def _rest(self) -> None:
         try:
-            await self._loop.run_in_executor(self._thread, self._peeker.rest)
+            await self._loop.run_in_executor(self._thread, self._reader.rest)
         finally:
             self._aside = None
 
     def stop(self) -> None:
         """No look begins any more; the one under way ends soon."""
-        self._peeker.give_up()
+        self._reader.give_up()
         self._stopped = True
         if self._aside is not None:
             self._aside.cancel()
@@ -186,4 +176,4 @@ class RecordTimes:
     def join(self) -> None:
         """Runs on: a helper thread. After `stop`: wait for the look under way, and close the consumer."""
         self._thread.shutdown(wait=True)
-        self._peeker.rest()
+        self._reader.rest()

@@ -1,4 +1,4 @@
-"""What systemd is told. States in, datagrams to $NOTIFY_SOCKET out (sd_notify(3)); without that variable nothing.
+"""Tells systemd states by datagrams to $NOTIFY_SOCKET (sd_notify(3)); without that variable nothing is sent.
 
 Forty lines of our own: sdnotify is not maintained, and systemd-python has no wheels and needs systemd's headers.
 """

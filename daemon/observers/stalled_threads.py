@@ -1,4 +1,4 @@
-"""librdkafka's threads. The kernel's books on them in; the names of those that stand still out. No time of its own.
+"""Finds librdkafka's threads that stand still, from the kernel's accounting of them.
 
 Each of them wakes every second even when nothing is to be done (rd_kafka_max_block_ms). One that was not scheduled
 once in many seconds hangs on a lock or in a call. A broker that is down, or a topic that is idle, does not look so.

@@ -1,4 +1,4 @@
-"""What the daemon is doing, for those who ask: figures for Prometheus, JSON, and whether it is ready. Rooms in."""
+"""The daemon's status: figures for Prometheus, `/status` as JSON, and whether it is ready."""
 
 import platform
 import time
@@ -38,7 +38,7 @@ def run_queue_ns() -> int:
         return 0
 
 
-class Rooms(NamedTuple):
+class Components(NamedTuple):
     """Whoever is asked."""
 
     source: Source
@@ -58,13 +58,13 @@ class Overview:
 
     def __init__(
         self,
-        rooms: Rooms,
+        components: Components,
         lag: Callable[[], list[PartitionLag]],
         health: Mapping[str, Status],
         is_stopping: Callable[[], bool],
         identity: dict[str, str],
     ) -> None:
-        self._rooms = rooms
+        self._components = components
         self._lag = lag
         self._health = health
         self._is_stopping = is_stopping
@@ -73,48 +73,51 @@ class Overview:
 
     def unready(self) -> list[str]:
         """Why no events can pass now, in words; nothing: they can."""
-        rooms, reasons = self._rooms, []
+        components, reasons = self._components, []
         if self._is_stopping():
             reasons.append("the daemon is stopping")
-        if not rooms.source.joined:
+        if not components.source.joined:
             reasons.append("the group has given no assignment yet")
-        if not rooms.redis.connected:
+        if not components.redis.connected:
             reasons.append("redis is not connected")
-        if not rooms.kafka.connected:
-            silent_s = rooms.kafka.silent_s
+        if not components.kafka.connected:
+            silent_s = components.kafka.silent_s
             silent = f"kafka has acknowledged nothing for {silent_s:.0f} s"
             reasons.append(silent if silent_s >= SILENCE_MAX_S else "kafka does not answer")
         return reasons
 
     def figures(self) -> dict[str, list[Sample]]:
         """Samples by metric name, of all that is not counted in `Counters`."""
-        rooms, lag, books = self._rooms, self._lag(), self._rooms.books.as_dict()
-        engine, limits = rooms.engine, rooms.engine.limits
+        components, lag, books = self._components, self._lag(), self._components.books.as_dict()
+        engine, limits = components.engine, components.engine.limits
         return {
             "ingestd_events_received_total": [((topic,), row["received"]) for topic, row in books.items()],
             "ingestd_events_delivered_total": [((topic,), row["delivered"]) for topic, row in books.items()],
-            "ingestd_events_abandoned_total": [((), rooms.books.total("abandoned"))],
+            "ingestd_events_abandoned_total": [((), components.books.total("abandoned"))],
             "ingestd_dead_letters_total": self._with_zeros("ingestd_dead_letters_total", FAULTS),
             "ingestd_records_missed_total": self._with_zeros("ingestd_records_missed_total", books),
             "ingestd_error_events_total": _summed(engine.errors.rows()),
             "ingestd_batches_total": [((), engine.batch_count)],
             "ingestd_kafka_consumer_lag_records": [((row.topic, str(row.partition)), row.records) for row in lag],
             "ingestd_kafka_consumer_lag_seconds": [((row.topic, str(row.partition)), row.seconds) for row in lag],
-            "ingestd_assigned_partitions": [((), len(rooms.ledger.partitions()))],
-            "ingestd_joined": [((), rooms.source.joined)],
-            "ingestd_sink_connected": [(("kafka",), rooms.kafka.connected), (("redis",), rooms.redis.connected)],
+            "ingestd_assigned_partitions": [((), len(components.ledger.partitions()))],
+            "ingestd_joined": [((), components.source.joined)],
+            "ingestd_sink_connected": [
+                (("kafka",), components.kafka.connected),
+                (("redis",), components.redis.connected),
+            ],
             "ingestd_sink_open_batches": [
-                (("kafka",), rooms.kafka.open_count),
-                (("redis",), rooms.redis.waiting_count),
+                (("kafka",), components.kafka.open_count),
+                (("redis",), components.redis.waiting_count),
             ],
             "ingestd_in_flight_events": [((), engine.in_flight_events)],
             "ingestd_in_flight_events_max": [((), limits.in_flight_events_max)],
             "ingestd_buffer_bytes": [((), engine.held_bytes)],
             "ingestd_buffer_bytes_max": [((), limits.held_bytes_max)],
             "ingestd_holding_back": [((), engine.holding_back)],
-            "ingestd_loop_seconds_total": [((name,), s) for name, s in rooms.counters.phases.seconds().items()],
-            "ingestd_loop_cpu_wait_seconds_total": [((), rooms.counters.phases.ready_s())],
-            "ingestd_books_balanced": [((), rooms.books.balances())],
+            "ingestd_loop_seconds_total": [((name,), s) for name, s in components.counters.phases.seconds().items()],
+            "ingestd_loop_cpu_wait_seconds_total": [((), components.counters.phases.ready_s())],
+            "ingestd_books_balanced": [((), components.books.balances())],
             "ingestd_component_health": [((name,), HEALTH_NUMBERS[status]) for name, status in self._health.items()],
             "ingestd_build_info": [(tuple(VERSIONS.values()), 1)],
         }
@@ -122,37 +125,37 @@ class Overview:
     def _with_zeros(self, metric: str, names: Iterable[str]) -> list[Sample]:
         """What was counted, and 0 for what was not yet: an alert does not see a series begin above 0."""
         return list(
-            (dict.fromkeys(((name,) for name in names), 0) | dict(self._rooms.counters.samples(metric))).items()
+            (dict.fromkeys(((name,) for name in names), 0) | dict(self._components.counters.samples(metric))).items()
         )
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for people and for `top`."""
-        rooms, engine = self._rooms, self._rooms.engine
-        facts, reasons = rooms.redis.facts, self.unready()
+        components, engine = self._components, self._components.engine
+        facts, reasons = components.redis.facts, self.unready()
         return {
             **VERSIONS,
             **self._identity,
             "uptime_s": round(time.monotonic() - self._started_s, 3),
             "ready": not reasons,
             "unready": reasons,
-            "books": rooms.books.as_dict(),
-            "balanced": rooms.books.balances(),
+            "books": components.books.as_dict(),
+            "balanced": components.books.balances(),
             "partitions": [row.as_dict() for row in self._lag()],
-            "assigned_partitions": len(rooms.ledger.partitions()),
+            "assigned_partitions": len(components.ledger.partitions()),
             "sinks": {
                 "kafka": {
-                    "connected": rooms.kafka.connected,
-                    "open_batches": rooms.kafka.open_count,
-                    "queued_records": rooms.kafka.queue_length,
-                    "silent_s": round(rooms.kafka.silent_s, 3),
-                    "renewed_after_fatal_errors": rooms.kafka.was_fatal,
+                    "connected": components.kafka.connected,
+                    "open_batches": components.kafka.open_count,
+                    "queued_records": components.kafka.queue_length,
+                    "silent_s": round(components.kafka.silent_s, 3),
+                    "renewed_after_fatal_errors": components.kafka.was_fatal,
                     **self._acknowledged("kafka"),
                 },
                 "redis": {
-                    "connected": rooms.redis.connected,
-                    "open_batches": rooms.redis.waiting_count,
+                    "connected": components.redis.connected,
+                    "open_batches": components.redis.waiting_count,
                     "server_version": facts.version if facts else None,
-                    "identity_changes": rooms.redis.identity_changes,
+                    "identity_changes": components.redis.identity_changes,
                     **self._acknowledged("redis"),
                 },
             },
@@ -170,20 +173,20 @@ class Overview:
             },
             "rules": engine.table.rule_count,
             "taps": engine.table.tap_count,
-            "loop_seconds": rooms.counters.phases.seconds(),
-            "loop_cpu_wait_seconds": rooms.counters.phases.ready_s(),
+            "loop_seconds": components.counters.phases.seconds(),
+            "loop_cpu_wait_seconds": components.counters.phases.ready_s(),
             "errors": [dict(zip(("service", "level", "count"), row, strict=True)) for row in engine.errors.rows()],
-            "counters": rooms.counters.as_dict(),
+            "counters": components.counters.as_dict(),
         }
 
     def _acknowledged(self, sink: str) -> dict[str, float]:
         """What `ingestd_sink_seconds` has: two of these give the mean between them."""
-        histogram = self._rooms.counters.histogram("ingestd_sink_seconds", sink)
+        histogram = self._components.counters.histogram("ingestd_sink_seconds", sink)
         return {"acknowledged_batches": histogram.count, "acknowledged_seconds": round(histogram.total, 6)}
 
     def _awaited(self) -> list[str]:
         """The sinks that open batches wait for."""
-        waiting = {"kafka": self._rooms.kafka.open_count, "redis": self._rooms.redis.waiting_count}
+        waiting = {"kafka": self._components.kafka.open_count, "redis": self._components.redis.waiting_count}
         return [name for name, count in waiting.items() if count]
 
 
@@ -196,7 +199,7 @@ def _summed(rows: list[tuple[str, str, int]]) -> list[Sample]:
 
 
 def routes(overview: Overview, exposition: Exposition) -> list[web.RouteDef]:
-    """Of the endpoint that `http.listen` opens (design 6.7). Nothing here changes anything."""
+    """Of the endpoint that `http.listen` opens. Nothing here changes anything."""
 
     async def ping(request: web.Request) -> web.Response:
         return web.Response(text="pong\n")

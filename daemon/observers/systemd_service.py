@@ -1,4 +1,4 @@
-"""The service as systemd sees it. What the rooms say of themselves in; READY=1, STATUS= and WATCHDOG=1 out.
+"""The daemon as a systemd service: READY=1, STATUS=, RELOADING=1, and a watchdog that is fed from the work itself.
 
 The watchdog is fed from the work itself (decision 0008): only when the source's tick has turned since the last time,
 which serves the group, stores offsets and takes, and when none of librdkafka's threads stands still.
@@ -13,7 +13,7 @@ from ..pipeline.ledger import Ledger
 from ..pipeline.sinks.redis import RedisSink
 from ..pipeline.source import Source
 from ..telemetry.metrics import Books
-from .health_reports import Probes
+from .health_reports import HealthReports
 from .sd_notify import Notifier
 from .stalled_threads import Threads
 
@@ -26,7 +26,7 @@ FEEDS = 3
 SILENT_S_MIN = 10.0
 
 
-class Service:
+class SystemdService:
     """Runs on: the loop. Does nothing when systemd did not start the daemon."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Service:
         redis: RedisSink,
         ledger: Ledger,
         books: Books,
-        probes: Probes,
+        health_reports: HealthReports,
         log: logging.Logger,
     ) -> None:
         self._notifier = notifier
@@ -46,7 +46,7 @@ class Service:
         self._redis = redis
         self._ledger = ledger
         self._books = books
-        self._probes = probes
+        self._health_reports = health_reports
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._counted = (self._loop.time(), 0)  # when, and how many events were done by then
@@ -121,7 +121,7 @@ class Service:
         awaited = self._awaited()
         if not self._source.joined:
             return awaited
-        lag_records = sum(row.records for row in self._probes.lag())
+        lag_records = sum(row.records for row in self._health_reports.lag())
         partition_count = len(self._ledger.partitions())
         figures = f"{self._rate:,.0f} events/s, lag {lag_records:,} records, {partition_count} partitions"
         return f"{awaited}; {figures}" if awaited else figures

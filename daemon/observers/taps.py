@@ -1,4 +1,4 @@
-"""The taps. Batches that were processed in; a few of their events, masked, out to the people who look on. No I/O.
+"""Taps: a few of the events that pass, masked, for people who watch with `ingestd tap`. No I/O.
 
 A tap costs the match of one rule an event, in the fast path. Only what is shown is decoded: at most `rate` a second.
 """
@@ -23,11 +23,11 @@ MASKED: Final = "***"
 
 
 class TooManyTaps(IngestdError):
-    """As many people look on as the fast path has bits for."""
+    """As many taps are open as the fast path has bits for."""
 
 
 class Tap:
-    """One who looks on. `queue` carries dicts; `seen` counts all events that met the match."""
+    """One open tap. `queue` carries dicts; `seen` counts all events that met the match."""
 
     def __init__(self, match: MatchConfig, rate: int, with_dead: bool, masks: Sequence[str]) -> None:
         self.rule: CompiledRule = compile_match(match)
@@ -56,9 +56,9 @@ class Tap:
 
 
 class Taps:
-    """Those who look on now. Runs on: the loop; `look` once a batch, and only when there is somebody.
+    """The open taps. Runs on: the loop; `look` once a batch, and only while a tap is open.
 
-    on_change: the fast path's table is to be made anew, with `rules` and `dead_taps`.
+    on_change: the fast path's table has to be built again, with `rules` and `dead_taps`.
     """
 
     def __init__(self, on_change: Callable[[], None], now: Callable[[], float]) -> None:
@@ -106,7 +106,7 @@ def describe(
 ) -> dict[str, Any]:
     """One event as a tap shows it. A bad one is shown as text, and not at all where values are masked."""
     shown: dict[str, Any] = {
-        "source_topic": source_topic(event.topic_slot),
+        "source_topic": source_topic(event.source_topic_index),
         "partition": event.partition,
         "offset": event.offset,
         "timestamp_ms": event.timestamp_ms,

@@ -12,10 +12,10 @@ from typing import NamedTuple, Protocol
 from .._fastpath import Batch, ErrorCounts, IndexCache, RouteTable, process_batch
 from ..events.old_topics import Converter
 from ..events.vocabulary import Fault
-from ..telemetry.happenings import DEAD_LETTERED, DROPPED, HELD_BACK, Occurrences
+from ..telemetry.happenings import DEAD_LETTERED, DROPPED, HELD_BACK, Happenings
 from ..telemetry.loop_phases import COMMIT, POLL, PROCESS
 from ..telemetry.metrics import Books, Counters
-from .ledger import Key, Ledger, LedgerSpan
+from .ledger import Key, Ledger, LedgerRun
 
 OWES_KAFKA = 1
 OWES_REDIS = 2
@@ -51,7 +51,7 @@ class Taker(Protocol):
     """What the engine needs of the source."""
 
     def take(self, batch: Batch, records_max: int) -> bool: ...
-    def topic(self, slot: int) -> str: ...
+    def topic(self, index: int) -> str: ...
 
 
 class Sink(Protocol):
@@ -63,7 +63,7 @@ class Sink(Protocol):
 class DeadLetterSink(Sink, Protocol):
     """The Kafka sink, which also takes what another sink refused."""
 
-    def bury(self, batch: Batch, record_indexes: list[int]) -> None: ...
+    def add_dead_letters(self, batch: Batch, record_indexes: list[int]) -> None: ...
 
 
 class Engine:
@@ -94,7 +94,7 @@ class Engine:
         self._wall_s = wall_s
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._occurrences = Occurrences(counters, log, self._loop.time)
+        self._happenings = Happenings(counters, log, self._loop.time)
         self._pool: list[Batch] = []
         self._open: dict[int, tuple[Batch, int]] = {}  # batch id -> batch, and the bytes counted for it
         self._next_batch_id = 1
@@ -174,7 +174,7 @@ class Engine:
         batch.batch_id = batch_id = self._next_batch_id
         self._next_batch_id += 1
         self._phases.enter(PROCESS)
-        self._open_spans(batch)
+        self._open_runs(batch)
         if self._convert is not None:
             self._convert(batch, self._source.topic)
         process_batch(batch, self.table, self._cache, int(self._wall_s()), self.errors)
@@ -193,24 +193,24 @@ class Engine:
         self._redis.submit(batch)
         self._phases.enter(POLL)
 
-    def _open_spans(self, batch: Batch) -> None:
+    def _open_runs(self, batch: Batch) -> None:
         topic = self._source.topic
-        spans = [
-            LedgerSpan(
-                topic(span.topic_slot),
-                span.partition,
-                span.first_offset,
-                span.last_offset,
-                span.received_count,
-                span.leader_epoch,
-                span.first_timestamp_ms,
+        runs = [
+            LedgerRun(
+                topic(run.source_topic_index),
+                run.partition,
+                run.first_offset,
+                run.last_offset,
+                run.received_count,
+                run.leader_epoch,
+                run.first_timestamp_ms,
             )
-            for span in batch.spans()
+            for run in batch.runs()
         ]
-        for span in spans:
-            self._books.received(span.topic, span.received_count)
-        for span in self._ledger.open(batch.batch_id, spans):
-            self._books.ended(span.topic, abandoned=span.received_count)
+        for run in runs:
+            self._books.received(run.topic, run.received_count)
+        for run in self._ledger.open(batch.batch_id, runs):
+            self._books.ended(run.topic, abandoned=run.received_count)
 
     # Ends
 
@@ -221,17 +221,17 @@ class Engine:
             self._close(batch)
 
     def redis_done(self, batch: Batch) -> None:
-        """Every Redis reply is in; `batch.slot` has the records that were refused for good."""
+        """Every Redis reply is in; `batch.refused_records` has the records that were refused for good."""
         batch.owes &= ~OWES_REDIS
         if not batch.owes:
             self._close(batch)
 
     def _close(self, batch: Batch) -> None:
-        if batch.slot:
-            refused, batch.slot = batch.slot, None
+        if batch.refused_records:
+            refused, batch.refused_records = batch.refused_records, None
             batch.owes = OWES_KAFKA
             batch.taken_at_s = self._loop.time()  # Kafka has had its share: what follows is a hand-over of its own
-            self._kafka.bury(batch, refused)
+            self._kafka.add_dead_letters(batch, refused)
             return
         phase_before = self._phases.enter(COMMIT)
         _, held_bytes = self._open.pop(batch.batch_id)
@@ -249,27 +249,27 @@ class Engine:
         self._phases.enter(phase_before)
 
     def _book(self, batch: Batch) -> None:
-        spans = batch.spans()
+        runs = batch.runs()
         wall_s = self._wall_s()
         any_dead = False
-        for span, live in zip(spans, self._ledger.finish(batch.batch_id), strict=True):
-            any_dead = any_dead or span.dead_count > 0
+        for run, live in zip(runs, self._ledger.finish(batch.batch_id), strict=True):
+            any_dead = any_dead or run.dead_count > 0
             if live:
-                delivered = span.received_count - span.dropped_count - span.dead_count
+                delivered = run.received_count - run.dropped_count - run.dead_count
                 self._books.ended(
-                    self._source.topic(span.topic_slot),
+                    self._source.topic(run.source_topic_index),
                     delivered=delivered,
-                    dropped=span.dropped_count,
-                    dead_lettered=span.dead_count,
+                    dropped=run.dropped_count,
+                    dead_lettered=run.dead_count,
                 )
-                if span.first_timestamp_ms >= 0:
-                    age_s = wall_s - span.first_timestamp_ms / 1000
-                    self._end_to_end.observe(max(0.0, age_s), span.received_count)  # clocks of others may be ahead
-            if span.dropped_count:
-                self._occurrences.note(DROPPED, "rule", "true", count=span.dropped_count)
+                if run.first_timestamp_ms >= 0:
+                    age_s = wall_s - run.first_timestamp_ms / 1000
+                    self._end_to_end.observe(max(0.0, age_s), run.received_count)  # clocks of others may be ahead
+            if run.dropped_count:
+                self._happenings.note(DROPPED, "rule", "true", count=run.dropped_count)
         if any_dead:
             for fault, count in batch.fault_counts().items():
-                self._occurrences.note(DEAD_LETTERED, Fault(fault).name.lower(), count=count)
+                self._happenings.note(DEAD_LETTERED, Fault(fault).name.lower(), count=count)
 
     # Standing still
 
@@ -323,7 +323,7 @@ class Engine:
         self.held_back_samples[sink] += 1
         self._held_samples += 1
         if self._held_samples == HELD_SAMPLES:
-            self._occurrences.note(HELD_BACK, sink, limit=self.held_back_by(), in_flight_events=self.in_flight_events)
+            self._happenings.note(HELD_BACK, sink, limit=self.held_back_by(), in_flight_events=self.in_flight_events)
 
     def held_back_by(self) -> str | None:
         """Why nothing is taken: a key of the config, or what the loop waits for. None: it takes what comes."""

@@ -18,6 +18,7 @@ from .._fastpath import Batch
 from .._librdkafka import (
     CommitResult,
     Consumer,
+    ErrorCode,
     KafkaNotice,
     PartitionOffset,
     Rebalance,
@@ -37,16 +38,14 @@ from ..telemetry.happenings import (
     MISSED,
     SOURCE_ERROR,
     UNDRAINED,
-    Occurrence,
-    Occurrences,
+    Happening,
+    Happenings,
 )
 from ..telemetry.loop_phases import COMMIT
 from ..telemetry.metrics import Books, Counters
 from .ledger import Key, Ledger
-from .start_offsets import TOPIC_ID_METADATA, Beginnings, Start
+from .start_offsets import TOPIC_ID_METADATA, Start, StartOffsets
 
-AUTO_OFFSET_RESET = -140  # _AUTO_OFFSET_RESET: the position is not in the log
-NO_OFFSET = -168  # _NO_OFFSET: there was nothing to commit
 NETWORK_TIMEOUT_MS = 5000
 # Topic ids only guard against a topic that was made anew; a cluster that does not tell them must not delay a stop.
 TOPIC_ID_TIMEOUT_MS = 1500
@@ -78,7 +77,7 @@ class Source:
         self._consumer = consumer
         self._topics = topics
         self._never_inputs = never_inputs
-        self._beginnings = Beginnings(consumer, auto_offset_reset, self._ask)
+        self._start_offsets = StartOffsets(consumer, auto_offset_reset, self._ask)
         self.drain_timeout_s = drain_timeout_s
         self._ledger = ledger
         self._books = books
@@ -88,7 +87,7 @@ class Source:
         self._random = random
         self._loop = asyncio.get_running_loop()
         self._limited_log = RateLimitedLog(log, 10.0, self._loop.time)
-        self._occurrences = Occurrences(counters, log, self._loop.time)
+        self._happenings = Happenings(counters, log, self._loop.time)
         # One thread: questions to the cluster follow each other, and a stop waits for one at most.
         self._network = ThreadPoolExecutor(1, thread_name_prefix="kafka-control")
         self._rebalances: asyncio.Queue[Rebalance] = asyncio.Queue()
@@ -146,9 +145,9 @@ class Source:
             self._on_record_error(error)
         return batch.record_count + len(errors) == records_max
 
-    def topic(self, slot: int) -> str:
-        """The name of a topic that a span names by number."""
-        return self._consumer.topics[slot]
+    def topic(self, index: int) -> str:
+        """The name of a topic that a run names by number."""
+        return self._consumer.topics[index]
 
     def store(self) -> None:
         """Tell librdkafka what is finished; it commits that every commit_interval_ms and when partitions go."""
@@ -218,15 +217,15 @@ class Source:
         code = result.code or next((row.error for row in result.partitions if row.error), 0)
         if code == 0:
             self.commit_error = ""
-        elif code != NO_OFFSET:
+        elif code != ErrorCode.NO_OFFSET:
             name = self.commit_error = error_name(code)
-            self._occurrences.note(COMMIT_ERROR, "commit", name)
+            self._happenings.note(COMMIT_ERROR, "commit", name)
 
     def _on_record_error(self, error: RecordError) -> None:
-        if error.code == AUTO_OFFSET_RESET and error.partition >= 0:
+        if error.code == ErrorCode.AUTO_OFFSET_RESET and error.partition >= 0:
             self._keep(self._restart(self._generations([(error.topic, error.partition)])))
             return
-        self._occurrences.note(
+        self._happenings.note(
             SOURCE_ERROR, "source", error.name, topic=error.topic, partition=error.partition, reason=error.text
         )
 
@@ -265,7 +264,7 @@ class Source:
                 self._commit_start([(key, start.offset)])
         self.joined = True
         self.commit_error = ""  # what could not be committed before comes again
-        self._occurrences.note(ASSIGNED, "assigned", partitions=_names(keys))
+        self._happenings.note(ASSIGNED, "assigned", partitions=_names(keys))
         fresh = [
             (*key, start.offset, -1, b"")
             for key, start in starts.items()
@@ -295,7 +294,7 @@ class Source:
         attempt = 0
         while keys:
             try:
-                return await self._beginnings.starts(keys)
+                return await self._start_offsets.starts(keys)
             except KafkaFailure as error:
                 self._limited_log.say(
                     logging.WARNING,
@@ -314,7 +313,7 @@ class Source:
         missed_count = max(0, begin - position)
         self.missed += missed_count
         reason = "they were deleted" if missed_count else "the topic was made anew or cut"
-        self._occurrences.note(
+        self._happenings.note(
             MISSED,
             topic,
             count=missed_count,
@@ -347,7 +346,7 @@ class Source:
             self._resume()
         return keys
 
-    def _fence(self, keys: list[Key], what: Occurrence, kind: str) -> None:
+    def _fence(self, keys: list[Key], what: Happening, kind: str) -> None:
         """Forget the partitions: late results of their generation are ignored from here on."""
         abandoned_count = 0
         for key in keys:
@@ -355,7 +354,7 @@ class Source:
             self.committed.pop(key, None)
         for topic in set(self._topic_ids) - {topic for topic, _ in self._ledger.partitions()}:
             del self._topic_ids[topic]  # while others read it, it may be made anew
-        self._occurrences.note(what, kind, partitions=_names(keys), abandoned_events=abandoned_count)
+        self._happenings.note(what, kind, partitions=_names(keys), abandoned_events=abandoned_count)
 
     def _abandon(self, topic: str, partition: int) -> int:
         """The generation ends; gives how many of its events had not reached their end."""
@@ -363,7 +362,7 @@ class Source:
         self.abandoned += count
         if count:
             self._books.ended(topic, abandoned=count)
-            self._occurrences.note(ABANDONED, count=count, topic=topic, partition=partition)
+            self._happenings.note(ABANDONED, count=count, topic=topic, partition=partition)
         return count
 
     async def ask_offsets(self, rows: list[tuple[str, int, int]]) -> list[PartitionOffset]:
@@ -416,7 +415,7 @@ class Source:
         attempt = 0
         while keys := left():
             try:
-                begins = await self._beginnings.log_starts(keys)
+                begins = await self._start_offsets.log_starts(keys)
             except KafkaFailure as failure:
                 self._limited_log.say(
                     logging.WARNING, "the cluster does not say where a log begins", error=failure.name

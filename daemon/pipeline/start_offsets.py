@@ -7,12 +7,11 @@ takes for the end of a log: used as a start it would skip everything before.
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from .._librdkafka import Consumer, PartitionOffset, error_name
+from .._librdkafka import Consumer, ErrorCode, PartitionOffset, error_name
 from ..errors import KafkaFailure
 from .ledger import Key
 
 BEGINNING, END = -2, -1
-UNKNOWN_PARTITION = -190
 TOPIC_ID_METADATA = b"topic_id="
 
 
@@ -29,7 +28,7 @@ class Start(NamedTuple):
     gone_from: int = -1
 
 
-class Beginnings:
+class StartOffsets:
     """Runs on: the loop. `ask(question, subject)` runs a question to the cluster on a helper thread."""
 
     def __init__(self, consumer: Consumer, auto_offset_reset: str, ask: Callable[..., Awaitable]) -> None:
@@ -61,7 +60,7 @@ class Beginnings:
     async def _limits(self, keys: list[Key], which: int) -> dict[Key, PartitionOffset]:
         """A row for each, some of them with an error."""
         rows = await self._ask(self._consumer.list_offsets, [(*key, which) for key in keys])
-        found = {key: PartitionOffset(*key, -1, error=UNKNOWN_PARTITION) for key in keys}
+        found = {key: PartitionOffset(*key, -1, error=ErrorCode.UNKNOWN_PARTITION) for key in keys}
         return found | {(row.topic, row.partition): row for row in rows if row.error or row.offset >= 0}
 
     async def _known_topics(self, committed: list[PartitionOffset]) -> set[str]:

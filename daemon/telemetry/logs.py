@@ -1,4 +1,4 @@
-"""Log lines. A fixed message with fields in; journald's, plain or JSON text on stderr out."""
+"""The daemon's log lines on stderr: a fixed message with fields, for journald, for a terminal, or as JSON."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Where the loop's time goes. Marks in, seconds by phase out. Pure: the clocks are arguments."""
+"""Where the loop's time goes: seconds by phase. Pure: the clocks are arguments."""
 
 from collections.abc import Callable
 from typing import Final
@@ -29,7 +29,7 @@ class Phases:
         self._started_ns = (now_ns(), cpu_ns(), ready_ns())
         self._since_ns = self._started_ns[0]
         self._spent_ns = [0] * len(PHASES)
-        self._floor_ns = [0, 0]  # of other and waiting, as they were told last
+        self._floor_ns = [0, 0]  # of other and waiting, as they were reported last
         self._current = OTHER
 
     def enter(self, phase: int) -> int:
@@ -51,7 +51,7 @@ class Phases:
         wall_ns = self._since_ns - self._started_ns[0]
         awake_ns = self._cpu_ns() - self._started_ns[1] + self._ready_ns() - self._started_ns[2]
         # The clocks are read one after the other, and a thread may sleep in a marked place too, on the interpreter's
-        # lock: what is told must not go back by that.
+        # lock: what is reported must not go back by that.
         self._floor_ns[0] = max(self._floor_ns[0], awake_ns - marked_ns)
         self._floor_ns[1] = max(self._floor_ns[1], wall_ns - marked_ns - self._floor_ns[0])
         found = {name: spent_ns / 1e9 for name, spent_ns in zip(PHASES, self._spent_ns, strict=True)}

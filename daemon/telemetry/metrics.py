@@ -1,6 +1,6 @@
-"""The books, the counters and the histograms. Counts in, numbers out. Published once a batch; no I/O, no clock.
+"""Metrics: the table of all metric names, the books by source topic, counters and histograms. No I/O, no clock.
 
-METRICS is the one table of metric names: each with its kind, its labels and a sentence (design 6.7).
+METRICS is the one table of metric names: each with its kind, its labels and a sentence.
 docs/monitoring/README.md is made from it.
 """
 
@@ -64,7 +64,7 @@ METRICS: Final = {
     ),
     "ingestd_errors_total": Metric("counter", ("stage", "class"), "Errors that were retried or reported."),
     "ingestd_records_missed_total": Metric(
-        "counter", ("source_topic",), "Records gone from Kafka before they were read."
+        "counter", ("source_topic",), "Records that Kafka had deleted before they were read."
     ),
     "ingestd_rebalances_total": Metric(
         "counter", ("kind",), "Changes of what is read here: assigned, given_back, undrained, lost."
@@ -72,7 +72,7 @@ METRICS: Final = {
     "ingestd_reloads_total": Metric(
         "counter", ("result",), "Times that the config was read again: ok, partly (some keys need a restart), refused."
     ),
-    "ingestd_reconnects_total": Metric("counter", ("sink",), "Connections that were made anew."),
+    "ingestd_reconnects_total": Metric("counter", ("sink",), "Connections that were made again after a loss."),
     "ingestd_held_back_total": Metric(
         "counter", ("sink",), "Times that nothing was taken for a second or more, by the sink that was waited for."
     ),
@@ -145,7 +145,7 @@ class Account:
 
 
 class Books:
-    """The accounts by source topic (design 5.2). `in_flight` is counted up and down on its own, never derived:
+    """The accounts by source topic. `in_flight` is counted up and down on its own, never derived:
     so the balance is a check and not a tautology."""
 
     def __init__(self) -> None:
@@ -184,7 +184,7 @@ class Books:
 
 
 class Histogram:
-    """How often which value was seen. `observe` is called once a batch or a span, never once an event."""
+    """How often which value was seen. `observe` is called once a batch or a run of records, never once an event."""
 
     __slots__ = ("_bounds", "_counts", "total")
 
@@ -212,7 +212,7 @@ class Histogram:
 
 
 class Counters:
-    """Labelled counters and histograms by metric name, and the loop's phases: all that rooms count in.
+    """Labelled counters and histograms by metric name, and the loop's phases: all that components count in.
 
     A name or a label set that METRICS does not have is a fault in the caller.
     """
@@ -228,7 +228,7 @@ class Counters:
         self._values[metric, labels] += count
 
     def histogram(self, metric: str, *labels: str) -> Histogram:
-        """The one of this name and these labels; a room asks once and keeps it."""
+        """The one of this name and these labels; a component asks once and keeps it."""
         row = METRICS[metric]
         assert len(labels) == len(row.labels) and row.buckets, f"{metric} has the labels {row.labels}"
         return self._histograms.setdefault((metric, labels), Histogram(row.buckets))

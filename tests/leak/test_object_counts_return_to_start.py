@@ -38,7 +38,7 @@ class EveryKind:
         self.taken = 0
         self.allowed = 0
 
-    def topic(self, slot: int) -> str:
+    def topic(self, index: int) -> str:
         return "in"
 
     def take(self, batch: Batch, records_max: int) -> bool:

@@ -15,7 +15,7 @@ NOW_S = 1_800_000_000
 TIMESTAMP_MS = 1_799_999_999_123
 CORRELATION_HEADERS = ["X-Correlation-ID", "correlation_id"]
 
-# design 6.4's defaults, but that nothing is trimmed
+# The config's defaults, but that nothing is trimmed
 SETTINGS: dict[str, Any] = {
     "partition_by": PartitionBy.TRACE,
     "event_bytes_max": EVENT_BYTES_MAX,

@@ -11,7 +11,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from ingestd._librdkafka import MockCluster
 from ingestd.app import App
 from ingestd.cli.demo.mock_cluster import create_topics
-from ingestd.config.schema import Config, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from ingestd.pipeline import source
 from ingestd.telemetry import logs
 from tests.support.daemon_process import ALL_TOPICS, merged
@@ -134,7 +135,7 @@ async def settled(app: App) -> None:
     """Joined, connected, and its own health events acknowledged."""
 
     def healthy() -> bool:
-        statuses = app.probes.statuses.values()
+        statuses = app.health_reports.statuses.values()
         return len(statuses) == 5 and all(status.value == "healthy" for status in statuses)
 
     await until(lambda: app.source.joined and healthy() and app.kafka.queue_length == 0, "the daemon is well and idle")

@@ -77,7 +77,7 @@ class InstalledLab:
         (prefix / "bin").mkdir()
         (prefix / "bin" / "python").symlink_to(python)
         script = prefix / "bin" / "ingestd"
-        script.write_text("#!/opt/ingestd/bin/python\nfrom ingestd.cli import main\nmain()\n")
+        script.write_text("#!/opt/ingestd/bin/python\nfrom ingestd.__main__ import main\nmain()\n")
         script.chmod(0o755)
         self.lab.run(f"/{PREFIX}/bin/python", "-m", "compileall", "-q", f"/{PREFIX}/lib", check=False)
 
@@ -161,7 +161,7 @@ class Service:
         return [str(json.loads(line)["MESSAGE"]) for line in out.splitlines()]
 
     def redis(self) -> redis.Redis:
-        return redis.Redis(port=self.redis_node.port, db=self.database, socket_timeout=20)
+        return redis.Redis(host="127.0.0.1", port=self.redis_node.port, db=self.database, socket_timeout=20)
 
     def all_committed(self) -> bool:
         return self.kafka.committed(self.group, self.input) == self.kafka.ends(self.input)

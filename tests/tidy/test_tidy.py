@@ -11,7 +11,9 @@ from ingestd.cli import VERBS
 from tests.support.paths import ROOT
 
 DAEMON = ROOT / "daemon"
-OTHERS = [path for place in ("bench/*.py", "tests/**/*.py", "examples/**/*.py") for path in ROOT.glob(place)]
+OTHERS = [
+    path for place in ("bench/*.py", "tests/**/*.py", "examples/**/*.py", "tools/*.py") for path in ROOT.glob(place)
+]
 SOURCES = sorted([*DAEMON.rglob("*.py"), *OTHERS, ROOT / "setup.py"])
 NATIVE = sorted([*DAEMON.glob("*.pyx"), *DAEMON.glob("*.pxd"), *DAEMON.rglob("*.pxi")])
 FUNCTION_LINES_MAX, FILE_LINES_MAX, LINE_MAX = 70, 500, 120

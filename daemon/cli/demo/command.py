@@ -162,7 +162,8 @@ class Demo:
         words = [sys.executable, "-m", "ingestd", "run", "-c", str(config), "--books-file", str(books)]
         self.console.print(
             f"A mock Kafka at {cluster.bootstrap}, a private Redis, and the daemon: "
-            f"{self.rate:,} events/s for {self.seconds} s"
+            f"{self.rate:,} events/s for {self.seconds} s",
+            soft_wrap=True,
         )
         try:
             with running(words, log) as process:
@@ -210,7 +211,10 @@ class State:
                 f"sent {sent_count:,}  received {totals['received']:,}  delivered {totals['delivered']:,}  dropped "
                 f"{totals['dropped']:,}  dead-lettered {totals['dead_lettered']:,}  in flight {totals['in_flight']:,}"
             )
-            self._console.print(line, end="\r" if self._console.is_terminal else "\n", highlight=False)
+            if self._console.is_terminal:
+                self._console.print(line, end="\r", highlight=False, no_wrap=True, overflow="ellipsis")
+            else:
+                self._console.print(line, highlight=False, soft_wrap=True)
         return state
 
 

@@ -1,4 +1,4 @@
-"""The demo's closing report. The books, topics' ends and Redis in; tables out, and whether everything was found."""
+"""The demo's closing report: the books, the topics and Redis as tables, and whether everything was found."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -61,11 +61,13 @@ def problems(
 
 def show(console: Console, books: dict[str, Any], found: Found, request: Request, wrong: list[str]) -> None:
     """The books, one request, one trace."""
-    table = Table(title="The books: received = delivered + dropped + dead-lettered + abandoned + in flight")
+    # As narrow as it can be: on a terminal of 80 columns nothing is cut.
+    table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("source topic")
     columns = ("received", "delivered", "dropped", "dead_lettered", "abandoned", "in_flight")
     for name in columns:
-        table.add_column(name.replace("_", "-"), justify="right")
+        table.add_column(name.replace("_", "\n"), justify="right", vertical="bottom")
+    console.print("\nThe books: received = delivered + dropped + dead-lettered + abandoned + in flight", soft_wrap=True)
     for topic, account in books["books"].items():
         table.add_row(topic, *(f"{account[name]:,}" for name in columns))
     console.print(table)

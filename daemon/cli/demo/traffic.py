@@ -1,4 +1,4 @@
-"""Traffic for the demo. A seed in; records out, with what must be found of them afterwards. Pure.
+"""The demo's traffic: records from a seed, and what must be found of them afterwards. Pure.
 
 A request crosses three services: each writes logs and a span, all carry the request's correlation id and trace id.
 Metrics and health come beside, an alert when a request fails, and now and then something that is no event.

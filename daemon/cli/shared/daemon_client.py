@@ -1,4 +1,4 @@
-"""Talks to a running daemon: over its control socket, or its HTTP address. Requests in, JSON and lines out."""
+"""Talks to a running daemon over its control socket or its HTTP address."""
 
 import http.client
 import json
@@ -10,7 +10,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from ...config.schema import Config, control_path, load
+from ...config.loading import load
+from ...config.schema import Config
 from ...errors import ConfigError, IngestdError
 
 ANSWER_TIMEOUT_S: Final = 10.0
@@ -75,7 +76,7 @@ class DaemonClient:
             while line := answer.readline():
                 yield json.loads(line)
         except (OSError, http.client.HTTPException) as error:
-            raise DaemonAway(f"the daemon at {self.place} has gone: {error}") from error
+            raise DaemonAway(f"the daemon at {self.place} closed the connection: {error}") from error
 
 
 def place_options(command: F) -> F:
@@ -101,7 +102,7 @@ def find(config_path: str | None, at: str | None, *, control_only: bool) -> Daem
         if config_path is not None:
             raise
         raise DaemonAway("which daemon? give its config with -c, or its socket with --at") from None
-    place = control_path(config)
+    place = config.control.socket_path()
     if place is None and Path(UNIT_SOCKET).exists():
         place = UNIT_SOCKET
     if place is None and not control_only:

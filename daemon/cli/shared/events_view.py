@@ -1,4 +1,4 @@
-"""How found events look. Events and trees in; lines of text for a width, or objects for JSON, out. Pure.
+"""How found events look on a terminal: timelines and waterfalls of a given width, and the same as JSON. Pure.
 
 Whatever an event holds, what is printed holds no command for the terminal: characters that are no print are escaped.
 """

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from ...config.kafka_producers import DEAD_LETTER_TIMEOUT_S, client_dead_letter_options
 from ...errors import IngestdError
 from ...events.vocabulary import DEAD_LETTER_HEADER_PREFIX
 from ...rate_limited_log import RateLimitedLog
@@ -18,13 +19,9 @@ from ..log import LOG
 from .messages import header_pairs, place_of
 from .options import SLICE_S, ConsumerSettings
 
-# One try to produce dead letters; they are tried again until `dead_letter_timeout_s`.
-PRODUCE_TIMEOUT_S: Final = 10.0
 # Of a dead letter that the broker refuses for its size this much is kept, and of an error's text that.
 STUB_BYTES: Final = 65536
 REASON_CHARACTERS_MAX: Final = 2000
-# What both clients need to reach the brokers; everything else in `kafka_options` is the consumer's.
-REACH_PREFIXES: Final = ("security.", "ssl.", "sasl.", "enable.ssl.", "enable.sasl.", "socket.", "broker.", "client.")
 
 
 class DeadLetterFailed(IngestdError):
@@ -54,17 +51,8 @@ class DeadLetterTopic:
         self._host = socket.gethostname()
 
     def _make(self) -> Producer:
-        reach = {key: value for key, value in self._settings.kafka_options.items() if key.startswith(REACH_PREFIXES)}
-        options = {
-            "bootstrap.servers": self._brokers,
-            "enable.idempotence": True,
-            "acks": "all",
-            "linger.ms": 5,
-            "message.timeout.ms": round(PRODUCE_TIMEOUT_S * 1000),
-            # The broker's own limit is the one that counts.
-            "message.max.bytes": 100_000_000,
-        }
-        return Producer(options | reach, logger=LOG)
+        options = client_dead_letter_options(self._brokers, self._settings.kafka_options)
+        return Producer(options, logger=LOG)
 
     def publish(self, letters: Sequence[DeadLetter], deadline_s: float) -> tuple[list[DeadLetter], str]:
         """One try: produce and wait. Gives those that were not acknowledged, and why the last was not."""
@@ -117,7 +105,7 @@ class DeadLetterTopic:
 
     def _wait(self, producer: Producer, deadline_s: float) -> None:
         # In slices: Ctrl-C is heard between two calls.
-        end_s = min(deadline_s, time.monotonic() + PRODUCE_TIMEOUT_S + 1.0)
+        end_s = min(deadline_s, time.monotonic() + DEAD_LETTER_TIMEOUT_S + 1.0)
         while len(producer) and time.monotonic() < end_s:
             producer.flush(SLICE_S)
 

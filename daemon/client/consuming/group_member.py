@@ -13,13 +13,15 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from ...config.kafka_connection import servers_text
+from ...config.kafka_consumers import client_consumer_options
 from ...errors import IngestdError
 from ...rate_limited_log import RateLimitedLog
 from ..log import LOG
 from .dead_letters import DeadLetter, DeadLetterTopic
 from .messages import Place, place_of
 from .offset_resets import OffsetResets
-from .options import SLICE_S, ConsumerSettings, joined
+from .options import SLICE_S, ConsumerSettings
 
 # A batch is made so small that its handlers take about this long: while they run, a rebalance of the group waits.
 BATCH_TARGET_S: Final = 1.0
@@ -61,26 +63,13 @@ class GroupMember:
         self._using = threading.Lock()
         self.closed = False
         self.joined = False
-        self._dead_letters = DeadLetterTopic(joined(brokers), settings, self._limited_log)
+        self._dead_letters = DeadLetterTopic(servers_text(brokers), settings, self._limited_log)
         subscribed = [topics] if isinstance(topics, str) else list(topics)
         if settings.dead_letter_topic in subscribed:
             raise ValueError(f"{settings.dead_letter_topic} is read, and its dead letters would go round for ever")
-        options = {
-            "bootstrap.servers": joined(brokers),
-            "group.id": group_id,
-            "enable.auto.offset.store": False,
-            "enable.auto.commit": True,
-            "auto.commit.interval.ms": max(10, round(settings.commit_interval_s * 1000)),
-            "auto.offset.reset": "error",
-            "partition.assignment.strategy": "cooperative-sticky",
-            # The default stalls a fast consumer for up to a second whenever its queue fills.
-            "fetch.queue.backoff.ms": 5,
-            "reconnect.backoff.max.ms": 2000,
-            "error_cb": self._on_error,
-        }
-        options |= settings.kafka_options
-        if options.get("group.protocol") == "consumer":
-            del options["partition.assignment.strategy"]  # the broker assigns, and librdkafka refuses the pair
+        options = {"error_cb": self._on_error} | client_consumer_options(
+            servers_text(brokers), group_id, settings.commit_interval_s, settings.kafka_options
+        )
         self._offset_resets = OffsetResets(settings.auto_offset_reset, is_eager(options), LOG, self._limited_log)
         self._consumer = Consumer(options, logger=LOG)
         self._consumer.subscribe(subscribed, on_assign=self._on_assign)

@@ -134,7 +134,7 @@ class OffsetResets:
         missed_count = max(0, start.offset - position)
         self.missed_count += missed_count
         self._log.warning(
-            "records were deleted before they could be read, reading continues at the log's start",
+            "records were deleted before they were read, reading goes on at the log's start",
             extra={
                 "topic": start.topic,
                 "partition": start.partition,

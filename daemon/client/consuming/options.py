@@ -1,20 +1,14 @@
 """The options of a consumer: the keywords that a program gives, and the settings with their defaults, checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypedDict
 
+from ...config.kafka_consumers import ensure_client_consumer_options
 from ..context import PLAIN_CORRELATION
 
 # How long one call of librdkafka may keep a thread from looking whether it is to stop.
 SLICE_S: Final = 0.2
-FORBIDDEN: Final = (
-    "bootstrap.servers",
-    "group.id",
-    "enable.auto.offset.store",
-    "enable.auto.commit",
-    "auto.offset.reset",
-)
 
 
 class ConsumerOptions(TypedDict, total=False):
@@ -63,9 +57,7 @@ class ConsumerSettings:
     kafka_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key in FORBIDDEN:
-            if key in self.kafka_options:
-                raise ValueError(f"kafka_options: {key} may not be set: events would be lost or never committed")
+        ensure_client_consumer_options(self.kafka_options)
         if self.batch_events_max < 1 or self.retries < 0:
             raise ValueError("batch_events_max must be at least 1, retries at least 0")
 
@@ -73,8 +65,3 @@ class ConsumerSettings:
     def correlation_headers(self) -> list[str]:
         """The headers that may carry a correlation id, the first that does counts."""
         return [self.correlation_id_header, PLAIN_CORRELATION]
-
-
-def joined(brokers: str | Sequence[str]) -> str:
-    """The brokers as librdkafka reads them."""
-    return brokers if isinstance(brokers, str) else ",".join(brokers)

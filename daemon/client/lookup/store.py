@@ -15,7 +15,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, Self, Unpack
 
-from ...config.schema import RedisConfig, read_secret, secret_path
+from ...config.redis_options import SENTINEL_OPTIONS, place_options, redis_py_options, sentinel_nodes, url_endpoint
+from ...config.schema import RedisConfig
 from ...errors import missing_extra
 from ..closing import Closing
 from ..events import Event
@@ -28,44 +29,20 @@ try:
     import redis.asyncio
     import redis.asyncio.sentinel
     import redis.sentinel
-    from redis.asyncio.connection import parse_url
 except ModuleNotFoundError as error:
     raise missing_extra(error, "looking up events") from error
 
 _LOG: Final = logging.getLogger("ingestd.client.lookup.store")
-DIAL_TIMEOUT_S: Final = 5.0
 PAGE_EVENTS: Final = 1000
-
-
-def connection_options(config: RedisConfig) -> dict[str, Any]:
-    """What redis-py is told beside the URL. Reads the password file."""
-    options: dict[str, Any] = {"socket_timeout": config.reply_timeout_ms / 1000}
-    if config.username:
-        options["username"] = config.username
-    if config.password_file:
-        options["password"] = read_secret(config.password_file)
-    if not config.url.startswith("unix:"):
-        options["socket_connect_timeout"] = DIAL_TIMEOUT_S
-    if config.url.startswith("rediss:"):
-        files = {
-            "ssl_ca_certs": config.tls.ca_file,
-            "ssl_certfile": config.tls.cert_file,
-            "ssl_keyfile": config.tls.key_file,
-        }
-        options |= {name: str(secret_path(file)) for name, file in files.items() if file}
-    return options
 
 
 def _connect(config: RedisConfig, client: Any, sentinel: Any) -> list[Any]:
     """A client of redis-py, of either kind, and those that it asks for the way. They dial when they are first used."""
-    options = connection_options(config)
+    options = redis_py_options(config, config.reply_timeout_ms / 1000)
     if config.sentinel is None:
-        return [client.from_url(config.url, **options)]
-    nodes = [(host, int(port)) for host, port in (node.rsplit(":", 1) for node in config.sentinel.nodes)]
-    finder = sentinel(nodes, sentinel_kwargs={"socket_timeout": DIAL_TIMEOUT_S})
-    database = int(parse_url(config.url).get("db") or 0)
-    secure = config.url.startswith("rediss:")
-    return [finder.master_for(config.sentinel.master, db=database, ssl=secure, **options), *finder.sentinels]
+        return [client(**options, **place_options(url_endpoint(config)))]
+    finder = sentinel(sentinel_nodes(config), sentinel_kwargs=SENTINEL_OPTIONS)
+    return [finder.master_for(config.sentinel.master, **options), *finder.sentinels]
 
 
 def _checked(page: Page) -> Page:

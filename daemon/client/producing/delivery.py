@@ -13,9 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, NamedTuple, TypeVar
 
-from confluent_kafka import KafkaError
-
-from ..._librdkafka import EventBatch, error_name, error_text
+from ..._librdkafka import ErrorCode, EventBatch, error_name, error_text
 from ...errors import IngestdError
 
 
@@ -48,7 +46,7 @@ class DeliveryFailed(PublishError):
     def of(cls, code: int, event_id: str) -> "DeliveryFailed":
         """From the error of librdkafka's report."""
         which = f"event {event_id}" if event_id else "the event"
-        maybe = code in (KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_INFLIGHT, KafkaError._TIMED_OUT)
+        maybe = code in (ErrorCode.MSG_TIMED_OUT, ErrorCode.PURGE_INFLIGHT, ErrorCode.TIMED_OUT)
         name = error_name(code)
         return cls(f"{which} was not delivered: {name}: {error_text(code)}", code, name, maybe)
 

@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NoReturn, Protocol
 
-from ..._librdkafka import EventBatch, KafkaNotice, RecordWriter, Sender, error_name, error_text
+from ..._librdkafka import ErrorCode, EventBatch, KafkaNotice, RecordWriter, Sender, error_name, error_text
 from ...errors import KafkaFailure
 from ...rate_limited_log import RateLimitedLog
 from ..events import Event
@@ -40,9 +40,9 @@ class Owner(Protocol):
         """One record was not delivered. code: librdkafka's."""
 
 
-QUEUE_FULL: Final = -184  # _QUEUE_FULL
-DESTROYED: Final = -197  # _DESTROY: another thread has given this producer up meanwhile
-FATAL: Final = -150  # _FATAL: this producer takes nothing any more
+# Plain numbers: these are compared for each event.
+QUEUE_FULL: Final = ErrorCode.QUEUE_FULL.value
+DESTROYED: Final = ErrorCode.DESTROY.value  # another thread has given this producer up meanwhile
 # How long the thread waits for reports before it looks whether it is to end; it is woken for that.
 SERVE_MS: Final = 1000
 # A wake-up for room may be missed by a sender that is just about to wait.
@@ -234,7 +234,7 @@ class SharedProducer:
 
     def refusal(self, code: int) -> DeliveryFailed:
         """The error of an event that librdkafka did not take."""
-        if code == FATAL and self._sender is not None:
+        if code == ErrorCode.FATAL and self._sender is not None:
             self._renew(self._sender)
         return DeliveryFailed(f"librdkafka refused the event: {error_text(code)}", code, error_name(code))
 

@@ -13,6 +13,7 @@ from random import Random
 
 from ..._fastpath import Batch
 from ..._librdkafka import (
+    ErrorCode,
     KafkaNotice,
     Producer,
     Refusal,
@@ -25,28 +26,26 @@ from ..._librdkafka import (
 from ...backoff import delay_s
 from ...events.vocabulary import DEAD_LETTER_TOPIC_INDEX, TYPE_NAMES, Fault
 from ...rate_limited_log import RateLimitedLog
-from ...telemetry.happenings import DEAD_LETTERED, PRODUCE_ERROR, Occurrences
+from ...telemetry.happenings import DEAD_LETTERED, PRODUCE_ERROR, Happenings
 from ...telemetry.loop_phases import PRODUCE
 from ...telemetry.metrics import Counters
 
 # Errors with which the broker refuses a whole request because of one record in it: each is tried again alone.
 BATCH_REJECTING = frozenset(
     (
-        2,  # INVALID_MSG: a corrupt record
-        10,  # MSG_SIZE_TOO_LARGE
-        18,  # RECORD_LIST_TOO_LARGE
-        32,  # INVALID_TIMESTAMP
-        87,  # INVALID_RECORD
-        -138,  # _INVALID_DIFFERENT_RECORD: another record of the same request was the bad one
+        ErrorCode.INVALID_MSG,
+        ErrorCode.MSG_SIZE_TOO_LARGE,
+        ErrorCode.RECORD_LIST_TOO_LARGE,
+        ErrorCode.INVALID_TIMESTAMP,
+        ErrorCode.INVALID_RECORD,
+        ErrorCode.INVALID_DIFFERENT_RECORD,
     )
 )
 # A batch that was refused so often, over about three seconds, is no passing trouble any more.
 REFUSALS_MIN = 6
-FATAL = -150  # _FATAL: this handle produces nothing any more
-PURGED = frozenset((-152, -151))  # _PURGE_QUEUE, _PURGE_INFLIGHT: taken back by ourselves
+PURGED = frozenset((ErrorCode.PURGE_QUEUE, ErrorCode.PURGE_INFLIGHT))  # taken back by ourselves
 # The daemon's own records that wait for Kafka. While it is away they would fill memory with old news.
 OWN_WAITING_MAX = 64
-ALL_BROKERS_DOWN = -187  # _ALL_BROKERS_DOWN
 # Without an acknowledgement for this long, and with something owed, Kafka counts as gone.
 SILENCE_MAX_S = 10.0
 # By topic index: the five typed topics, the dead letters, and whatever rules name.
@@ -78,7 +77,7 @@ class KafkaSink:
         self._random = random
         self._loop = asyncio.get_running_loop()
         self._limited_log = RateLimitedLog(log, 10.0, self._loop.time)
-        self._occurrences = Occurrences(counters, log, self._loop.time)
+        self._happenings = Happenings(counters, log, self._loop.time)
         self._producer = self._start(False)
         self._alone: Producer | None = None  # made when it is first needed
         self._open: dict[int, Batch] = {}
@@ -147,11 +146,11 @@ class KafkaSink:
             self._send(batch)
         self._phases.enter(phase_before)
 
-    def bury(self, batch: Batch, record_indexes: list[int]) -> None:
+    def add_dead_letters(self, batch: Batch, record_indexes: list[int]) -> None:
         """Records that another sink refused for good: a dead letter for each, and the batch owes Kafka again."""
         for record_index in sorted(set(record_indexes)):
             if batch.mark_dead(record_index):
-                self._occurrences.note(DEAD_LETTERED, Fault.REJECTED_BY_REDIS.name.lower())
+                self._happenings.note(DEAD_LETTERED, Fault.REJECTED_BY_REDIS.name.lower())
                 add_dead_letter(batch, record_index, Fault.REJECTED_BY_REDIS, DEAD_LETTER_TOPIC_INDEX)
         self.submit(batch)
 
@@ -203,7 +202,7 @@ class KafkaSink:
             self._own_seen = self.own_acknowledged
             self._answering = True
             self._answered_s = self._loop.time()
-        if any(notice.code == ALL_BROKERS_DOWN for notice in notices):
+        if any(notice.code == ErrorCode.ALL_BROKERS_DOWN for notice in notices):
             self._answering = False
 
     def _send_queued(self) -> None:
@@ -230,7 +229,7 @@ class KafkaSink:
         failed = refusals(batch)
         self._count_refusals(failed)
         codes = {refusal.error for refusal in failed}
-        if self._recovering or FATAL in codes or codes & PURGED or self._producer.fatal_error():
+        if self._recovering or ErrorCode.FATAL in codes or codes & PURGED or self._producer.fatal_error():
             self._recover()
         elif codes & BATCH_REJECTING:
             self._send_alone(batch, failed)
@@ -244,7 +243,7 @@ class KafkaSink:
                 self._counters.add("ingestd_errors_total", "produce", name)
             else:
                 kind = TYPE_NAMES[refusal.topic_index] if refusal.topic_index < len(TYPE_NAMES) else "other"
-                self._occurrences.note(PRODUCE_ERROR, "produce", name, type=kind)
+                self._happenings.note(PRODUCE_ERROR, "produce", name, type=kind)
 
     def _send_later(self, batch: Batch, failed: list[Refusal]) -> None:
         """A refusal that may end by itself, such as a topic that is not there yet: for ever, with back-off."""
@@ -276,7 +275,7 @@ class KafkaSink:
                 rearm(batch, refusal.send_index)
             elif not refusal.dead:
                 if batch.mark_dead(refusal.record_index):
-                    self._occurrences.note(DEAD_LETTERED, Fault.REJECTED_BY_KAFKA.name.lower())
+                    self._happenings.note(DEAD_LETTERED, Fault.REJECTED_BY_KAFKA.name.lower())
                 rearm_as_dead_letter(batch, refusal.send_index, Fault.REJECTED_BY_KAFKA, DEAD_LETTER_TOPIC_INDEX)
             elif not refusal.stub:
                 rearm_as_dead_letter(batch, refusal.send_index, Fault.NONE, DEAD_LETTER_TOPIC_INDEX, stub=True)
@@ -310,7 +309,7 @@ class KafkaSink:
             self._recovering = True
             self.was_fatal += 1
             fatal_errors = [error for handle in self._handles() if (error := handle.fatal_error())]
-            code, text = fatal_errors[0] if fatal_errors else (FATAL, "unknown")
+            code, text = fatal_errors[0] if fatal_errors else (ErrorCode.FATAL, "unknown")
             self._log.error(
                 "kafka producer is renewed after a fatal error", extra={"error": error_name(code), "reason": text}
             )

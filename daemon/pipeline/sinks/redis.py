@@ -16,12 +16,13 @@ import redis.exceptions
 
 from ..._fastpath import Batch, IndexCache, ReplyReader, rebuild_index
 from ...backoff import delay_s
+from ...config.redis_options import DIAL_TIMEOUT_S, Endpoint, credentials, tls_context
 from ...config.schema import RedisConfig
 from ...errors import RedisProtocolError, RedisUnavailable
-from ...telemetry.happenings import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR, Occurrences
+from ...telemetry.happenings import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR, Happenings
 from ...telemetry.loop_phases import REDIS
 from ...telemetry.metrics import Counters
-from .redis_server import DIAL_TIMEOUT_S, Endpoint, ServerFacts, credentials, find_endpoint, read_facts
+from .redis_server import ServerFacts, find_endpoint, read_facts
 
 # First words of errors after which the same bytes may succeed later. NOAUTH and NOPERM wait for the operator, and so do
 # ASK and MOVED, which say that this is a node of a Cluster: no event is bad for that.
@@ -93,7 +94,7 @@ class _Link(asyncio.BufferedProtocol):
 
 class RedisSink:
     """Runs on: the loop. `on_done(batch)` is called when a batch owes Redis nothing any more; the records that Redis
-    refused for good are then in `batch.slot` (None or a list of record indexes)."""
+    refused for good are then in `batch.refused_records` (None or a list of record indexes)."""
 
     def __init__(
         self,
@@ -118,7 +119,7 @@ class RedisSink:
         self._log = log
         self._random = random
         self._loop = asyncio.get_running_loop()
-        self._occurrences = Occurrences(counters, log, self._loop.time)
+        self._happenings = Happenings(counters, log, self._loop.time)
         self._unsent: deque[Batch] = deque()
         self._sent: deque[_Sent] = deque()
         self._link: _Link | None = None  # the connection that takes batches
@@ -148,7 +149,7 @@ class RedisSink:
 
     def submit(self, batch: Batch) -> None:
         """Take a batch. Called once a batch, and again after `rebuild_index`."""
-        batch.slot = None
+        batch.refused_records = None
         if batch.reply_count == 0:
             self._on_done(batch)
         elif self._link is not None:
@@ -180,7 +181,7 @@ class RedisSink:
         self._sent.append(_Sent(batch, start, self._written_replies))
 
     def _skip(self, batch: Batch) -> None:
-        self._occurrences.note(DROPPED, "redis_unavailable", "true", count=batch.record_count)
+        self._happenings.note(DROPPED, "redis_unavailable", "true", count=batch.record_count)
         self._on_done(batch)
 
     def on_replies(self, link: _Link) -> None:
@@ -206,12 +207,12 @@ class RedisSink:
         for reply_index, text in errors:
             word = text.split(" ", 1)[0]
             sent = next((sent for sent in self._sent if sent.start <= reply_index < sent.end), None)
-            self._occurrences.note(REDIS_ERROR, "index", word, reason=text)
+            self._happenings.note(REDIS_ERROR, "index", word, reason=text)
             if sent is None:
                 self.fail(link, f"an error that fits no command: {text}")
                 return False
             if word == "OOM" and self._config.on_full == "skip":
-                self._occurrences.note(DROPPED, "redis_full", "true")
+                self._happenings.note(DROPPED, "redis_full", "true")
                 # Its index may not exist, and then its EXPIRE did nothing.
                 self._cache.clear()
                 continue
@@ -222,7 +223,7 @@ class RedisSink:
                 self.fail(link, text)
                 return False
             record_index = sent.batch.record_of_reply(reply_index - sent.start)
-            sent.batch.slot = [*(sent.batch.slot or ()), record_index]
+            sent.batch.refused_records = [*(sent.batch.refused_records or ()), record_index]
         return True
 
     def _read_integers(self, link: _Link, integers: list[tuple[int, int]]) -> bool:
@@ -234,7 +235,7 @@ class RedisSink:
                     self.fail(link, f"{value} replicas have the batch, redis.wait_replicas wants more")
                     return False
             elif value:
-                self._occurrences.note(DROPPED, "index_trimmed", "true", count=value)
+                self._happenings.note(DROPPED, "index_trimmed", "true", count=value)
         return True
 
     def fail(self, link: _Link, reason: str) -> None:
@@ -265,7 +266,7 @@ class RedisSink:
                 if self._closing:
                     break
                 pause_s = delay_s(self._attempt, self._random)
-                self._occurrences.note(REDIS_AWAY, "index", "connection", reason=reason, next_try_s=round(pause_s, 2))
+                self._happenings.note(REDIS_AWAY, "index", "connection", reason=reason, next_try_s=round(pause_s, 2))
                 self._attempt += 1
                 if self._config.on_unavailable == "skip" and not self._is_full:
                     while self._unsent:
@@ -308,7 +309,7 @@ class RedisSink:
                 _, link = await self._loop.create_unix_connection(lambda: _Link(self), endpoint.path)
             else:
                 _, link = await self._loop.create_connection(
-                    lambda: _Link(self), endpoint.host, endpoint.port, ssl=endpoint.tls
+                    lambda: _Link(self), endpoint.host, endpoint.port, ssl=tls_context(self._config)
                 )
         return link
 
@@ -341,7 +342,7 @@ class RedisSink:
                 extra={"address": str(endpoint), "run_id": facts.run_id},
             )
         else:
-            self._occurrences.note(RECONNECTED, "redis", address=str(endpoint))
+            self._happenings.note(RECONNECTED, "redis", address=str(endpoint))
 
     async def _watch(self) -> None:
         """Replies that stop coming are a connection that is lost. While bytes go out it is not: a large event takes its

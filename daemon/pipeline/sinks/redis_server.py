@@ -3,33 +3,26 @@
 Runs on: the loop. The data plane dials on its own; this is for what happens once a connection.
 """
 
-import ssl
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis.asyncio
 import redis.asyncio.sentinel
-from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from ...config.schema import RedisConfig, read_secret, secret_path
+from ...config.redis_options import (
+    DIAL_TIMEOUT_S,
+    SENTINEL_OPTIONS,
+    Endpoint,
+    place_options,
+    redis_py_options,
+    sentinel_nodes,
+    url_endpoint,
+)
+from ...config.schema import RedisConfig
 
-DIAL_TIMEOUT_S = 5.0
 # Whoever asks tries again himself. redis-py's ten tries keep a fail-over waiting a minute for a host that is gone.
 ONE_TRY = Retry(NoBackoff(), 0)
-
-
-class Endpoint(NamedTuple):
-    """One server to dial: a host and port, or a socket path."""
-
-    host: str
-    port: int
-    path: str | None
-    database: int
-    tls: ssl.SSLContext | None
-
-    def __str__(self) -> str:
-        return self.path or f"{self.host}:{self.port}"
 
 
 class ServerFacts(NamedTuple):
@@ -42,59 +35,30 @@ class ServerFacts(NamedTuple):
     memory_policy: str
 
 
-def credentials(config: RedisConfig) -> tuple[str | None, str | None]:
-    """(user name, password), read anew each time so that a changed file is used at the next connect."""
-    return config.username, read_secret(config.password_file) if config.password_file else None
-
-
-def _tls_context(config: RedisConfig) -> ssl.SSLContext:
-    tls = config.tls
-    context = ssl.create_default_context(cafile=str(secret_path(tls.ca_file)) if tls.ca_file else None)
-    if tls.cert_file:
-        context.load_cert_chain(secret_path(tls.cert_file), secret_path(tls.key_file) if tls.key_file else None)
-    return context
-
-
 async def find_endpoint(config: RedisConfig) -> Endpoint:
     """The server to dial now: the URL's, or the one that the sentinels name as master."""
-    parts = parse_url(config.url)
-    tls = _tls_context(config) if config.url.startswith("rediss:") else None
-    database = int(parts.get("db") or 0)
-    if config.sentinel is not None:
-        pairs = (node.rsplit(":", 1) for node in config.sentinel.nodes)
-        nodes = [(host.strip("[]"), int(port)) for host, port in pairs]
-        settings = {"socket_timeout": DIAL_TIMEOUT_S, "retry": ONE_TRY}
-        finder = redis.asyncio.sentinel.Sentinel(nodes, sentinel_kwargs=settings)
-        try:
-            host, port = await finder.discover_master(config.sentinel.master)
-        finally:
-            for sentinel in finder.sentinels:
-                await sentinel.aclose()
-        return Endpoint(host, port, None, database, tls)
-    return Endpoint(parts.get("host", "localhost"), int(parts.get("port", 6379)), parts.get("path"), database, tls)
+    named = url_endpoint(config)
+    if config.sentinel is None:
+        return named
+    settings = SENTINEL_OPTIONS | {"retry": ONE_TRY}
+    finder = redis.asyncio.sentinel.Sentinel(sentinel_nodes(config), sentinel_kwargs=settings)
+    try:
+        host, port = await finder.discover_master(config.sentinel.master)
+    finally:
+        for sentinel in finder.sentinels:
+            await sentinel.aclose()
+    return named._replace(host=host, port=port, path=None)
+
+
+def connect(config: RedisConfig, endpoint: Endpoint, **options: Any) -> redis.asyncio.Redis:
+    """A client of redis-py for a few questions to this server. It dials when it is first used."""
+    settings = redis_py_options(config, DIAL_TIMEOUT_S) | place_options(endpoint) | {"retry": ONE_TRY}
+    return redis.asyncio.Redis(**settings, **options)
 
 
 async def read_facts(config: RedisConfig, endpoint: Endpoint) -> ServerFacts:
     """Ask the server itself. Raises redis.RedisError or OSError."""
-    username, password = credentials(config)
-    common = {"username": username, "password": password, "socket_timeout": DIAL_TIMEOUT_S, "retry": ONE_TRY}
-    if endpoint.path:
-        client = redis.asyncio.Redis(unix_socket_path=endpoint.path, **common)
-    else:
-        tls = config.tls
-        secure = (
-            {}
-            if endpoint.tls is None
-            else {
-                "ssl": True,
-                "ssl_ca_certs": str(secret_path(tls.ca_file)) if tls.ca_file else None,
-                "ssl_certfile": str(secret_path(tls.cert_file)) if tls.cert_file else None,
-                "ssl_keyfile": str(secret_path(tls.key_file)) if tls.key_file else None,
-            }
-        )
-        client = redis.asyncio.Redis(
-            host=endpoint.host, port=endpoint.port, socket_connect_timeout=DIAL_TIMEOUT_S, **common, **secure
-        )
+    client = connect(config, endpoint)
     try:
         info = await client.info()
     finally:

@@ -7,7 +7,7 @@ import pytest
 import uvloop
 
 from ingestd._librdkafka import Consumer, MockCluster, Rebalance
-from ingestd.config import kafka_options
+from ingestd.config import kafka_consumers
 from ingestd.config.topic_pattern import TopicPattern
 from ingestd.errors import ConfigError
 from ingestd.pipeline import source
@@ -37,7 +37,7 @@ def short_questions(monkeypatch: pytest.MonkeyPatch) -> None:
 def subscribed(cluster: MockCluster, pattern: str) -> set[str]:
     """The topics that a group gets for this pattern."""
     config = make_config(cluster, "redis://127.0.0.1:1", kafka={"group_id": f"group of {pattern}"})
-    consumer = Consumer(kafka_options.consumer_options(config, "test"))
+    consumer = Consumer(kafka_consumers.daemon_consumer_options(config, "test"))
     assigned: list[Rebalance] = []
     try:
         consumer.subscribe([pattern])

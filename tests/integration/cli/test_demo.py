@@ -30,7 +30,7 @@ def command(*options: str) -> list[str]:
 
 
 def environment(temp_folder: Path) -> dict[str, str]:
-    return os.environ | {"TMPDIR": str(temp_folder), "COLUMNS": "120"}
+    return os.environ | {"TMPDIR": str(temp_folder), "COLUMNS": "80"}
 
 
 def run_demo(temp_folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -91,11 +91,11 @@ def test_the_demo_shows_every_end_that_an_event_can_have_on_a_quiet_day(temp_fol
     assert sum(book["abandoned"] for book in books) == 0
 
 
-def test_a_demo_without_a_terminal_prints_plain_lines(temp_folder):
+def test_a_demo_without_a_terminal_prints_plain_lines_of_which_80_columns_cut_nothing(temp_folder):
     done = run_demo(temp_folder, "--seconds", "3")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "\x1b" not in done.stdout
+    assert "\x1b" not in done.stdout and "…" not in done.stdout
     assert len(done.stdout.splitlines()) > 3
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.config.schema import load
+from ingestd.config.loading import load
 from tests.support.documents import OpenShop, blocks, open_shop, snippets
 from tests.support.wait import MULTIPLIER, wait_until
 
@@ -72,6 +72,11 @@ def test_the_front_page_publishes_and_finds_what_it_published(shop: OpenShop, tm
     (program,) = snippets("README.md", "python")
     program = program.replace("localhost:9092", config.kafka.brokers[0])
     program = program.replace("redis://localhost:6379/0", config.redis.url)
+    program = program.replace('"order-7"', '"front-page"')  # the shop has an order of that number
+    program = program.replace("for_s=2", f"for_s={2 * MULTIPLIER}")
+    # The program has two seconds for what takes milliseconds, once the daemon reads.
+    first = ["ingestd", "events", "correlated", "order-0"]
+    wait_until(lambda: shop.run(first, tmp_path, LIMIT_S).returncode == 0, "the first order is stored", LIMIT_S)
     done = shop.run([sys.executable, "-W", "error", "-c", program], tmp_path, LIMIT_S)
     assert done.returncode == 0, done.stderr
     assert sorted(line.split(maxsplit=2)[2] for line in done.stdout.splitlines()) == [

@@ -114,7 +114,7 @@ def test_sigusr1_writes_every_stack_and_the_ledger_to_the_log(cluster: MockClust
     assert any("app.py" in row and "describe" in row for row in stacks["MainThread"])
     (state,) = (line for line in daemon.log_lines() if line["message"] == "state")
     assert state["ledger"]["partitions"]["observability.events-0"]["next_offset"] == 1
-    assert any("Probes.run" in task for task in state["tasks"])
+    assert any("HealthReports.run" in task for task in state["tasks"])
     assert daemon.running() and daemon.stop() == 0
 
 

@@ -12,7 +12,8 @@ import uvloop
 from ingestd._librdkafka import MockCluster
 from ingestd.app import App
 from ingestd.config import checks
-from ingestd.config.schema import Config, load
+from ingestd.config.loading import load
+from ingestd.config.schema import Config
 from ingestd.telemetry import logs
 from tests.support.daemon_process import ALL_TOPICS, merged
 from tests.support.harness import LogLines, event, mock_cluster, publish, read_all, settled, until

@@ -7,7 +7,7 @@ import yaml
 
 from ingestd import cli
 from ingestd.config.checks import check
-from ingestd.config.schema import parse
+from ingestd.config.loading import parse
 
 OLD = """
 server: {port: 8080, read_timeout: 30s}
@@ -134,7 +134,7 @@ def test_what_makes_no_sense_together_is_to_be_mended(migrate):
     assert done.code == 1 and "to mend   kafka.topics.raw_data" in done.err
 
 
-@pytest.mark.parametrize("text", ["a: [", "just words", "password: 's3cret\n b: ]"])
+@pytest.mark.parametrize("text", ["a: [", "just words", "password: !!int s3cret", "password: 's3cret\n b: ]"])
 def test_what_is_no_config_is_said_without_showing_it(migrate, text: str):
     done = migrate(text)
     assert done.code == 1 and done.out == "" and "old.yaml" in done.err and "s3cret" not in done.err

@@ -13,7 +13,7 @@ from confluent_kafka.admin import NewTopic
 
 from ingestd.cli import topics
 from ingestd.cli.topics import ClusterError, Creation, Duration, wanted_topics
-from ingestd.config.schema import parse
+from ingestd.config.loading import parse
 from tests.support.command import Done, config_file, ingestd
 from tests.support.daemon_process import ALL_TOPICS, DEAD_LETTER, INPUT, TYPED
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from ingestd.cli import validate
 from ingestd.cli.validate import Findings
 from ingestd.config.checks import check
-from ingestd.config.schema import parse
+from ingestd.config.loading import parse
 from tests.support.command import Done, config_file, ingestd
 
 LOGIN = "protocol: sasl_plaintext, sasl_mechanism: PLAIN, sasl_username: me"

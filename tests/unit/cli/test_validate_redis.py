@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from ingestd.cli.validate import Findings, RedisAnswer, judge_redis
+from ingestd.config.redis_options import Endpoint
 from ingestd.config.schema import RedisConfig
-from ingestd.pipeline.sinks.redis_server import Endpoint
 
 GOOD = {
     "redis_version": "7.0.15",
@@ -20,7 +20,7 @@ GOOD = {
 
 def judged(config: RedisConfig | None = None, save: str | None = "3600 1", **info: Any) -> Findings:
     findings = Findings()
-    answer = RedisAnswer(Endpoint("10.0.0.7", 6379, None, 0, None), GOOD | info, save)
+    answer = RedisAnswer(Endpoint("10.0.0.7", 6379, None, 0, False), GOOD | info, save)
     judge_redis(config or RedisConfig(), "redis.url", answer, findings)
     return findings
 
@@ -44,7 +44,7 @@ def test_a_version_that_is_too_old_is_a_fault_that_names_what_is_needed(version:
 
 def test_a_redis_that_does_not_tell_its_version_is_too_old() -> None:
     findings = Findings()
-    judge_redis(RedisConfig(), "redis.url", RedisAnswer(Endpoint("h", 1, None, 0, None), {}, None), findings)
+    judge_redis(RedisConfig(), "redis.url", RedisAnswer(Endpoint("h", 1, None, 0, False), {}, None), findings)
     assert [fault.what for fault in findings.faults] == ["Redis 0 is too old"]
 
 

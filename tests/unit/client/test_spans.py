@@ -26,7 +26,8 @@ from ingestd.client import (
 from ingestd.client.context import EMPTY, restore
 from ingestd.client.producing.shared_producer import Record, SharedProducer
 from ingestd.client.spans import UnknownSpan
-from ingestd.config.schema import Config, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from ingestd.errors import ConfigError
 from tests.support.fastpath import event, outcome, rule
 

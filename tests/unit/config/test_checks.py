@@ -2,8 +2,10 @@
 
 import pytest
 
-from ingestd.config.checks import RANGES, RULE_TOPICS_MAX, check, ensure, never_inputs
-from ingestd.config.schema import Config, parse
+from ingestd.config.checks import RULE_TOPICS_MAX, check, ensure, never_inputs
+from ingestd.config.keys import Range, keys
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from ingestd.errors import ConfigError, Problem
 
 
@@ -50,12 +52,22 @@ def test_ensure_raises_with_all_of_them_and_the_file() -> None:
     assert caught.value.source == "here.yaml"
 
 
-@pytest.mark.parametrize(("section", "key", "least", "most", "why"), RANGES)
-def test_a_number_outside_its_range_is_refused(section: str, key: str, least: int, most: int, why: str) -> None:
-    path = f"{section}.{key}"
-    assert path in paths_of(f"{section}: {{{key}: {least - 1}}}")
-    assert path in paths_of(f"{section}: {{{key}: {most + 1}}}")
-    assert why
+RANGES = [(path, field.range) for path, field in keys(Config) if field.range]
+
+
+def with_value(path: str, value: float) -> str:
+    sections = path.split(".")
+    return "{" + ": {".join(sections) + f": {value}" + "}" * len(sections)
+
+
+@pytest.mark.parametrize(("path", "range"), RANGES, ids=[path for path, _ in RANGES])
+def test_a_number_outside_its_range_is_refused(path: str, range: Range) -> None:
+    def is_refused(value: float) -> bool:
+        return (path, range.why) in [(problem.path, problem.mend) for problem in problems_of(with_value(path, value))]
+
+    step = 0.001 if range.unit == "share" else 1
+    assert is_refused(range.least - step) and is_refused(range.most + step)
+    assert is_refused(range.least) == range.above and not is_refused(range.most)
 
 
 @pytest.mark.parametrize("rate", ["-0.1", "1.1", ".nan", ".inf"])
@@ -233,7 +245,18 @@ def test_a_password_in_the_url_is_pointed_to_its_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://localhost", "localhost:6379", "", "redis://h:99999", "redis://h/x", "redis://h:port"]
+    "url",
+    [
+        "http://localhost",
+        "localhost:6379",
+        "",
+        "redis://h:99999",
+        "redis://h/x",
+        "redis://h:port",
+        "redis://h?db=x",
+        "redis://h?socket_timeout=5",
+        "rediss://h?ssl_cert_reqs=none",
+    ],
 )
 def test_a_url_that_is_not_of_redis_is_refused(url: str) -> None:
     assert paths_of(f"redis: {{url: '{url}'}}") == ["redis.url"]
@@ -246,6 +269,8 @@ def test_a_url_that_is_not_of_redis_is_refused(url: str) -> None:
         "rediss://10.0.0.1:6380/2",
         "unix:///run/redis/redis.sock",
         "redis://[::1]:6379",
+        "redis://h?db=3",
+        "unix:///run/redis.sock?db=2",
         "redis://redis-cluster-ip.example.org:6379/0",
     ],
 )

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from ingestd.cli import VERBS
-from ingestd.config.schema import parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
+from ingestd.events.vocabulary import TYPE_ALIASES, TYPE_NAMES
 from tests.support.documents import ROOT, blocks, snippets
 
 PAGES = ["README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))]
@@ -41,6 +43,14 @@ def test_the_rules_page_shows_what_ingestd_test_says(tmp_path: Path):
     words = [sys.executable, "-m", "ingestd", "test", "events.jsonl"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == said
+
+
+def test_the_page_of_topics_has_every_type_with_its_topic_and_its_aliases():
+    text = (ROOT / "docs" / "where-events-go.md").read_text()
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| `([\w.]+)` \| `events:(\w+):ID`", text, re.M)
+    aliases = {name: [name, *(alias for alias, of in TYPE_ALIASES.items() if of == name)] for name in TYPE_NAMES}
+    topics = zip(TYPE_NAMES, Config().kafka.topics.outputs(), strict=False)
+    assert rows == [(", ".join(f"`{word}`" for word in aliases[name]), topic, name) for name, topic in topics]
 
 
 def test_the_commands_page_has_every_verb_and_no_other():

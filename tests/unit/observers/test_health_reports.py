@@ -1,4 +1,4 @@
-"""The probes, with rooms that say what they are told to. Out: lag figures, and which health events are sent when."""
+"""Health reports: lag figures, and which health events are sent when, of components that answer as each test wants."""
 
 import asyncio
 import logging
@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingestd._librdkafka import PartitionOffset
+from ingestd._librdkafka import ErrorCode, PartitionOffset
 from ingestd.config.schema import Config, FloodConfig, HealthConfig, PipelineConfig
 from ingestd.errors import KafkaFailure
 from ingestd.events.vocabulary import EventType
 from ingestd.observers import health_reports as probes_module
 from ingestd.observers.health import HealthReporter, Status
-from ingestd.observers.health_reports import Probes
+from ingestd.observers.health_reports import HealthReports
 from ingestd.observers.record_times import RecordTimes
-from ingestd.pipeline.ledger import Key, Ledger, LedgerSpan
+from ingestd.pipeline.ledger import Key, Ledger, LedgerRun
 from ingestd.telemetry.metrics import Books, Counters
 from tests.support.fake_consumer import FakeConsumer
 from tests.support.harness import LogLines, until
@@ -28,7 +28,7 @@ COMPONENTS = ["kafka.consumer", "kafka.producer", "redis", "pipeline", "lag"]
 
 
 class World:
-    """Probes over a real ledger and real books; `clock_s` is both the loop's and the wall's time."""
+    """HealthReports over a real ledger and real books; `clock_s` is both the loop's and the wall's time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock_s = START_MS / 1000
@@ -49,10 +49,10 @@ class World:
             pipeline=PipelineConfig(dead_letter=FloodConfig(window_s=60, min_events=100)),
         )
         self.lines = LogLines()
-        log = logging.getLogger("test.probes")
+        log = logging.getLogger("test.health_reports")
         log.handlers[:], log.propagate = [self.lines], False
         log.setLevel(logging.DEBUG)
-        rooms = (
+        components = (
             self.source,
             self.consumer,
             self.kafka,
@@ -65,10 +65,10 @@ class World:
             log,
         )
         reporter = HealthReporter(self.config.health, "service", "host", "", "0")
-        self.probes = Probes(self.config, reporter, *rooms)
-        self.probes._loop = SimpleNamespace(time=lambda: self.clock_s)
+        self.health_reports = HealthReports(self.config, reporter, *components)
+        self.health_reports._loop = SimpleNamespace(time=lambda: self.clock_s)
 
-    # The peeker's part
+    # The reader's part
 
     awake = False
 
@@ -78,14 +78,14 @@ class World:
 
     async def told(self) -> list[float]:
         """Seconds behind, when what was asked has been answered."""
-        self.probes.lag()
-        await until(lambda: self.probes._times._aside is None, "the look ends")
-        return [row.seconds for row in self.probes.lag()]
+        self.health_reports.lag()
+        await until(lambda: self.health_reports._times._aside is None, "the look ends")
+        return [row.seconds for row in self.health_reports.lag()]
 
     async def _ask_offsets(self, rows: list[tuple[str, int, int]]) -> list[PartitionOffset]:
         self.asked += [row[:2] for row in rows]
         if self.cluster_is_silent:
-            raise KafkaFailure(-185, "_TIMED_OUT", "made by the test")
+            raise KafkaFailure(ErrorCode.TIMED_OUT, "_TIMED_OUT", "made by the test")
         return self.consumer.list_offsets(rows, 1)
 
     def _send_own(self, topic_index: int, value: bytes) -> bool:
@@ -93,12 +93,12 @@ class World:
         return True
 
     def open(self, partition: int, first: int, count: int, timestamp_ms: int) -> None:
-        self.ledger.open(1, [LedgerSpan("a", partition, first, first + count - 1, count, -1, timestamp_ms)])
+        self.ledger.open(1, [LedgerRun("a", partition, first, first + count - 1, count, -1, timestamp_ms)])
 
     def report(self, *, all_of_them: bool = False) -> dict[str, dict[str, Any]]:
         """What one look sends, by component."""
         self.sent.clear()
-        self.probes._report(all_of_them=all_of_them)
+        self.health_reports._report(all_of_them=all_of_them)
         return {sent["component"]: sent for _, sent in self.sent}
 
 
@@ -118,7 +118,7 @@ def test_lag_is_from_the_first_unfinished_record_to_the_end_of_the_log(monkeypat
         world.source.committed[A0] = 30
         world.consumer.watermarks[A0] = 100
         world.open(0, 40, 20, START_MS - 7_000)
-        (row,) = world.probes.lag()
+        (row,) = world.health_reports.lag()
         assert row.as_dict() == {
             "topic": "a",
             "partition": 0,
@@ -129,7 +129,7 @@ def test_lag_is_from_the_first_unfinished_record_to_the_end_of_the_log(monkeypat
             "high_watermark": 100,
         }
         world.ledger.finish(1)
-        assert world.probes.lag()[0].records == 40
+        assert world.health_reports.lag()[0].records == 40
 
     run(monkeypatch, work)
 
@@ -139,7 +139,7 @@ def test_a_partition_that_is_worked_off_is_not_behind(monkeypatch: pytest.Monkey
         world.ledger.assign(*A0, 100)
         world.consumer.watermarks[A0] = 100
         world.clock_s += 3600
-        assert [(row.records, row.seconds) for row in world.probes.lag()] == [(0, 0.0)]
+        assert [(row.records, row.seconds) for row in world.health_reports.lag()] == [(0, 0.0)]
 
     run(monkeypatch, work)
 
@@ -151,12 +151,12 @@ def test_no_figure_is_ever_below_zero(monkeypatch: pytest.MonkeyPatch) -> None:
         world.ledger.assign(*A0)
         world.ledger.assign(*A1, 50)
         world.source.committed = {A0: -1, A1: -1}
-        assert world.probes.lag() == [], "an end that is not known is not reported"
+        assert world.health_reports.lag() == [], "an end that is not known is not reported"
         world.consumer.watermarks = {A0: 10, A1: 30}
-        assert [row[:2] for row in world.probes.lag()] == [A1], "nor a beginning"
+        assert [row[:2] for row in world.health_reports.lag()] == [A1], "nor a beginning"
         world.open(1, 50, 5, START_MS + 60_000)
         world.consumer.watermarks[A1] = 55
-        for row in world.probes.lag():
+        for row in world.health_reports.lag():
             assert min(value for value in row if not isinstance(value, str)) >= 0
 
     run(monkeypatch, work)
@@ -168,17 +168,17 @@ def test_what_stands_without_being_taken_grows_older(monkeypatch: pytest.MonkeyP
     async def work(world: World) -> None:
         world.ledger.assign(*A0, 40)
         world.consumer.watermarks[A0] = 41
-        assert world.probes.lag()[0].seconds == 0.0
+        assert world.health_reports.lag()[0].seconds == 0.0
         world.clock_s += 30
         world.consumer.watermarks[A0] = 60
-        assert world.probes.lag()[0].seconds == 30.0
+        assert world.health_reports.lag()[0].seconds == 30.0
         world.ledger.assign(*A0, 50)  # it moves
-        assert world.probes.lag()[0].seconds == 0.0
+        assert world.health_reports.lag()[0].seconds == 0.0
         world.clock_s += 5
-        assert world.probes.lag()[0].seconds == 5.0
+        assert world.health_reports.lag()[0].seconds == 5.0
         world.ledger.assign(*A0, 60)
-        world.probes.lag()
-        assert world.probes._behind == {}, "nothing is kept of what moved on"
+        world.health_reports.lag()
+        assert world.health_reports._behind == {}, "nothing is kept of what moved on"
 
     run(monkeypatch, work)
 
@@ -189,7 +189,7 @@ def test_what_was_never_taken_is_as_old_as_its_record(monkeypatch: pytest.Monkey
         world.ledger.assign(*A1, 50)
         world.consumer.watermarks = {A0: 41, A1: 50}
         world.record_ms[A0, 40] = START_MS - 3_600_000
-        assert [row.seconds for row in world.probes.lag()] == [0.0, 0.0], "it is told aside"
+        assert [row.seconds for row in world.health_reports.lag()] == [0.0, 0.0], "it is told aside"
         assert await world.told() == [3600.0, 0.0]
         world.clock_s += 30
         assert await world.told() == [3630.0, 0.0]
@@ -207,10 +207,10 @@ def test_another_assignment_asks_anew_and_what_was_told_of_the_old_one_does_not_
         world.record_ms[A0, 40] = START_MS - 3_600_000
         assert await world.told() == [3600.0]
         world.ledger.revoke(*A0)
-        assert world.probes.lag() == []
+        assert world.health_reports.lag() == []
         world.ledger.assign(*A0, 40)
         world.record_ms[A0, 40] = START_MS - 5_000
-        assert [row.seconds for row in world.probes.lag()] == [0.0], "the topic may have been made anew"
+        assert [row.seconds for row in world.health_reports.lag()] == [0.0], "the topic may have been made anew"
         assert await world.told() == [5.0]
 
     run(monkeypatch, work)
@@ -223,13 +223,13 @@ def test_a_partition_that_goes_on_is_as_old_as_it_was_a_moment_ago(monkeypatch: 
         world.ledger.assign(*A0, 40)
         world.consumer.watermarks[A0] = 100
         world.open(0, 40, 20, START_MS - 600_000)
-        assert world.probes.lag()[0].seconds == 600.0
+        assert world.health_reports.lag()[0].seconds == 600.0
         world.ledger.finish(1)
         world.clock_s += 1
-        assert world.probes.lag()[0].seconds == 601.0
+        assert world.health_reports.lag()[0].seconds == 601.0
         world.clock_s += 5
         world.ledger.advance(*A0, 70)
-        assert world.probes.lag()[0].seconds == 0.0, "what was known long ago is not carried on"
+        assert world.health_reports.lag()[0].seconds == 0.0, "what was known long ago is not carried on"
 
     run(monkeypatch, work)
 
@@ -239,7 +239,7 @@ def test_while_a_sink_is_waited_for_the_ends_are_asked_each_second(monkeypatch: 
 
     async def work(world: World) -> None:
         world.ledger.assign(*A0, 100)
-        running = asyncio.create_task(world.probes.run())
+        running = asyncio.create_task(world.health_reports.run())
         await until(lambda: len(world.sent) == 5, "the first report")
         world.asked.clear()
         world.clock_s += 1.5
@@ -247,7 +247,7 @@ def test_while_a_sink_is_waited_for_the_ends_are_asked_each_second(monkeypatch: 
         assert world.asked == [], "fetch replies tell them"
         world.engine.holding_back = True
         world.consumer.limits[A0] = (0, 130)
-        await until(lambda: world.probes.lag()[0].records == 30, "the new end")
+        await until(lambda: world.health_reports.lag()[0].records == 30, "the new end")
         world.clock_s += 0.5
         await asyncio.sleep(0.05)
         assert world.asked == [A0]
@@ -260,13 +260,13 @@ def test_a_partition_that_moved_away_is_not_reported_and_its_end_is_forgotten(mo
     async def work(world: World) -> None:
         world.ledger.assign(*A0, 0)
         world.ledger.assign(*A1, 0)
-        await world.probes._refresh_watermarks()
-        assert [row[:2] for row in world.probes.lag()] == [A0, A1]
+        await world.health_reports._refresh_watermarks()
+        assert [row[:2] for row in world.health_reports.lag()] == [A0, A1]
         world.ledger.revoke(*A0)
         lag = world.report(all_of_them=True)["lag"]["data"]
         assert [row["partition"] for row in lag["partitions"]] == [1] and lag["records"] == 50
         world.ledger.assign(*A0, 10)
-        assert [row[:2] for row in world.probes.lag()] == [A1], "its old end may be far from the new one"
+        assert [row[:2] for row in world.health_reports.lag()] == [A1], "its old end may be far from the new one"
 
     run(monkeypatch, work)
 
@@ -283,8 +283,8 @@ def test_a_partition_that_moves_away_while_the_cluster_is_asked_is_not_reported(
             return await ask(rows)
 
         world.source.ask_offsets = revoke_meanwhile
-        await world.probes._refresh_watermarks()
-        assert world.probes.lag() == [] and world.probes._high == {}
+        await world.health_reports._refresh_watermarks()
+        assert world.health_reports.lag() == [] and world.health_reports._high == {}
 
     run(monkeypatch, work)
 
@@ -294,16 +294,16 @@ def test_only_partitions_whose_end_did_not_move_are_asked_for(monkeypatch: pytes
         world.ledger.assign(*A0, 0)
         world.ledger.assign(*A1, 0)
         world.consumer.watermarks[A0] = 90
-        await world.probes._refresh_watermarks()
+        await world.health_reports._refresh_watermarks()
         assert world.asked == [A1], "A0 came with a fetch"
         world.asked.clear()
         world.consumer.watermarks[A0] = 95
-        await world.probes._refresh_watermarks()
+        await world.health_reports._refresh_watermarks()
         assert world.asked == [A1]
         world.asked.clear()
-        await world.probes._refresh_watermarks()
+        await world.health_reports._refresh_watermarks()
         assert world.asked == [A0, A1], "a cached end that stands may be frozen"
-        assert [row.high_watermark for row in world.probes.lag()] == [100, 50]
+        assert [row.high_watermark for row in world.health_reports.lag()] == [100, 50]
 
     run(monkeypatch, work)
 
@@ -312,10 +312,10 @@ def test_only_partitions_whose_end_did_not_move_are_asked_for(monkeypatch: pytes
 def test_an_end_that_the_cluster_does_not_tell_stays_as_it_was(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     async def work(world: World) -> None:
         world.ledger.assign(*A0, 0)
-        await world.probes._refresh_watermarks()
+        await world.health_reports._refresh_watermarks()
         world.cluster_is_silent, world.consumer.errors = how == "silent", {A0: 6}
-        await world.probes._refresh_watermarks()
-        assert [row.high_watermark for row in world.probes.lag()] == [100]
+        await world.health_reports._refresh_watermarks()
+        assert [row.high_watermark for row in world.health_reports.lag()] == [100]
 
     run(monkeypatch, work)
 
@@ -364,7 +364,7 @@ def test_a_room_that_is_not_well_shows_in_its_component_alone(
         change(world)
         found = world.report(all_of_them=True)
         assert {name for name, sent in found.items() if sent["data"]["status"] != "healthy"} == {component}
-        assert world.probes.statuses[component] is status
+        assert world.health_reports.statuses[component] is status
 
     run(monkeypatch, work)
 
@@ -386,7 +386,7 @@ def test_a_flood_ends_when_its_window_has_passed(monkeypatch: pytest.MonkeyPatch
             world.books.received("a", good + bad)
             world.books.ended("a", delivered=good, dead_lettered=bad)
             world.report()
-            return world.probes.statuses["pipeline"].value
+            return world.health_reports.statuses["pipeline"].value
 
         assert take(0, 0) == "healthy"
         world.clock_s += 1
@@ -395,7 +395,7 @@ def test_a_flood_ends_when_its_window_has_passed(monkeypatch: pytest.MonkeyPatch
         assert take(10, 0) == "unhealthy"
         world.clock_s += 2
         assert take(150, 0) == "healthy", "what came before the window counts no more"
-        assert len(world.probes._window) <= 4, "and is not kept"
+        assert len(world.health_reports._window) <= 4, "and is not kept"
 
     run(monkeypatch, work)
 
@@ -404,15 +404,15 @@ def test_a_report_comes_at_its_interval_and_a_change_at_once(monkeypatch: pytest
     monkeypatch.setattr(probes_module, "LOOK_INTERVAL_S", 0.001)
 
     async def work(world: World) -> None:
-        looks, report = 0, world.probes._report
+        looks, report = 0, world.health_reports._report
 
         def look(**which: bool) -> None:
             nonlocal looks
             looks += 1
             report(**which)
 
-        world.probes._report = look
-        running = asyncio.create_task(world.probes.run())
+        world.health_reports._report = look
+        running = asyncio.create_task(world.health_reports.run())
         await until(lambda: len(world.sent) == 5, "the first report")
         world.redis.connected = False
         await until(lambda: len(world.sent) == 6, "the change")

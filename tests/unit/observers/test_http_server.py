@@ -80,8 +80,12 @@ def test_it_answers_on_a_port_and_on_a_socket(tmp_path: Path):
     run(work())
 
 
-def test_localhost_is_every_loopback_address_that_there_is():
+def test_localhost_is_every_loopback_address_that_there_is(monkeypatch: pytest.MonkeyPatch):
     (port,) = free_ports(1)
+    # As /etc/hosts usually has it. A bare machine has no such file.
+    stream = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+    both = [(socket.AF_INET6, *stream, ("::1", port, 0, 0)), (socket.AF_INET, *stream, ("127.0.0.1", port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: both if host == "localhost" else None)
 
     async def work() -> None:
         async with served(f"localhost:{port}") as server:

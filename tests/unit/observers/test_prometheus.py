@@ -1,4 +1,4 @@
-"""The collector: what rooms say and what was counted, as Prometheus reads it."""
+"""The collector: what components say and what was counted, as Prometheus reads it."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""Times of records: which are asked for, and when. A peeker that says what it is told to."""
+"""Times of records: which are asked for, and when. A reader that says what it is told to."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -7,7 +7,7 @@ from ingestd.observers.record_times import (
     AGAIN_S,
     MOVES_S,
     NO_TIME,
-    PEEK_PARTITIONS_MAX,
+    READ_PARTITIONS_MAX,
     REST_S,
     STANDS_S,
     Place,
@@ -112,10 +112,10 @@ def test_a_record_that_has_no_time_is_not_asked_for_again():
 
 def test_one_look_has_so_many_partitions_at_most_and_the_next_has_the_others():
     async def work(world: World) -> None:
-        wanted = {f"a{number}": (1, 5) for number in range(PEEK_PARTITIONS_MAX + 3)}
+        wanted = {f"a{number}": (1, 5) for number in range(READ_PARTITIONS_MAX + 3)}
         await world.find(**wanted)
         await world.find(**wanted)
-        assert [len(offsets) for offsets in world.peeked] == [PEEK_PARTITIONS_MAX, 3]
+        assert [len(offsets) for offsets in world.peeked] == [READ_PARTITIONS_MAX, 3]
 
     run(work)
 
@@ -126,7 +126,7 @@ def test_nothing_is_kept_of_what_nobody_wants():
         await world.find(a0=(1, 5))
         await world.find()
         times = world.record_times
-        assert times._told == times._since == {}
+        assert times._known == times._since == {}
         world.clock_s += 3 * AGAIN_S
         await world.find()
         assert times._asked == {}

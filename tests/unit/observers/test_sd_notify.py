@@ -43,8 +43,16 @@ def test_without_systemd_nothing_is_sent():
         assert not notifier.active and notifier.watchdog_s is None
 
 
-def test_a_systemd_that_is_gone_or_does_not_read_stops_nobody(tmp_path: Path):
+def test_a_systemd_that_reads_is_told_everything(tmp_path: Path):
     with NotifySocket(str(tmp_path / "notify")) as systemd:
+        notifier = Notifier(systemd.environment)
+        for _ in range(300):  # far more than the socket's queue holds
+            notifier.alive()
+        assert systemd.heads() == ["WATCHDOG=1"] * 300
+
+
+def test_a_systemd_that_is_gone_or_does_not_read_stops_nobody(tmp_path: Path):
+    with NotifySocket(str(tmp_path / "notify"), reads=False) as systemd:
         notifier = Notifier(systemd.environment)
         begun_s = time.monotonic()
         for _ in range(300):  # far more than the socket's queue holds

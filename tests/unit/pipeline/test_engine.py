@@ -19,15 +19,15 @@ class HeldSink:
 
     def __init__(self) -> None:
         self.held: list[Batch] = []
-        self.buried: list[list[int]] = []
+        self.dead_lettered: list[list[int]] = []
         self.on_done = lambda batch: None
 
     def submit(self, batch: Batch) -> None:
-        batch.slot = None
+        batch.refused_records = None
         self.held.append(batch)
 
-    def bury(self, batch: Batch, record_indexes: list[int]) -> None:
-        self.buried.append(record_indexes)
+    def add_dead_letters(self, batch: Batch, record_indexes: list[int]) -> None:
+        self.dead_lettered.append(record_indexes)
         for index in record_indexes:
             batch.mark_dead(index)
         self.held.append(batch)
@@ -45,7 +45,7 @@ class EndlessSource:
         self.records = records
         self.size_bytes = size_bytes
 
-    def topic(self, slot: int) -> str:
+    def topic(self, index: int) -> str:
         return "in"
 
     def take(self, batch: Batch, records_max: int) -> bool:
@@ -185,9 +185,9 @@ def test_a_record_that_redis_refused_becomes_a_dead_letter_before_its_offset_is_
         world = World(EndlessSource(records=10))
         await world.pump()
         world.kafka.release()
-        world.redis.held[0].slot = [3]
+        world.redis.held[0].refused_records = [3]
         world.redis.release()
-        assert world.kafka.buried == [[3]] and world.ledger.take_storable() == []
+        assert world.kafka.dead_lettered == [[3]] and world.ledger.take_storable() == []
         world.kafka.release()
         assert world.ledger.take_storable()[0].next_offset == 10
         account = world.books.as_dict()["in"]

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from random import Random
 
 from ingestd._fastpath import Batch
-from ingestd._librdkafka import KafkaNotice, PartitionOffset, RecordError
-from ingestd.pipeline.ledger import Ledger, LedgerSpan
-from ingestd.pipeline.source import AUTO_OFFSET_RESET, Source
+from ingestd._librdkafka import ErrorCode, KafkaNotice, PartitionOffset, RecordError
+from ingestd.pipeline.ledger import Ledger, LedgerRun
+from ingestd.pipeline.source import Source
 from ingestd.telemetry.happenings import GIVEN_BACK
 from ingestd.telemetry.metrics import Books, Counters
 from tests.support.fake_consumer import FakeConsumer
@@ -20,7 +20,7 @@ NOT_LEADER, UNSTABLE_OFFSET_COMMIT = 6, 88
 
 
 class World:
-    """A source, its ledger and books; nothing is taken, so that spans are opened by the test."""
+    """A source, its ledger and books; nothing is taken, so that runs are opened by the test."""
 
     def __init__(self, consumer: FakeConsumer, auto_offset_reset: str) -> None:
         self.ledger, self.books, self.counters = Ledger(), Books(), Counters()
@@ -76,7 +76,7 @@ def run(work: Callable) -> None:
 
 
 def out_of_range(topic: str, partition: int) -> RecordError:
-    return RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition, 500)
+    return RecordError(ErrorCode.AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition)
 
 
 def test_what_came_before_the_source_listened_is_served():
@@ -156,7 +156,7 @@ def test_a_position_that_is_gone_is_left_once_and_the_start_is_committed():
             consumer.rebalance("assign", IN_0)
             await until(made.ledger.partitions, "it is assigned")
             made.books.received("in", 10)
-            made.ledger.open(1, [LedgerSpan(*IN_0, 500, 509, 10, -1)])
+            made.ledger.open(1, [LedgerRun(*IN_0, 500, 509, 10, -1)])
             consumer.limits[IN_0] = (600, 1000)
             consumer.record_errors = [out_of_range(*IN_0), out_of_range(*IN_0)]
             await until(lambda: consumer.commits, "it is read anew")
@@ -235,7 +235,7 @@ def test_a_commit_of_the_old_log_never_carries_the_id_of_the_new_one():
             following = asyncio.create_task(made.source._follow_topic_ids({"in"}))
             asked_count = consumer.questions.count("list_offsets")
             await until(lambda: consumer.questions.count("list_offsets") > asked_count, "the start is asked for")
-            made.ledger.open(1, [LedgerSpan(*IN_0, 0, 9, 10, -1)])
+            made.ledger.open(1, [LedgerRun(*IN_0, 0, 9, 10, -1)])
             made.ledger.finish(1)
             made.source.store()
             assert consumer.stored[-1] == (*IN_0, 10, -1, b"topic_id=old")

@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 
 from ingestd._fastpath import Batch
-from ingestd._librdkafka import CommitResult, PartitionOffset, Rebalance, RecordError
+from ingestd._librdkafka import CommitResult, ErrorCode, PartitionOffset, Rebalance, RecordError
 from ingestd.errors import ConfigError, KafkaFailure
 from ingestd.pipeline import source as source_module
-from ingestd.pipeline.ledger import Key, Ledger, LedgerSpan
+from ingestd.pipeline.ledger import Key, Ledger, LedgerRun
 from ingestd.pipeline.source import Source
 from ingestd.telemetry.metrics import Books, Counters
 from tests.support.fake_consumer import FakeConsumer
 from tests.support.harness import LogLines, until
 
-NOT_LEADER, TIMED_OUT, AUTO_OFFSET_RESET = 6, -185, -140
+NOT_LEADER = 6
+TIMED_OUT, AUTO_OFFSET_RESET, NO_OFFSET = ErrorCode.TIMED_OUT, ErrorCode.AUTO_OFFSET_RESET, ErrorCode.NO_OFFSET
 A0, A1, B0 = ("a", 0), ("a", 1), ("b", 0)
 
 
@@ -63,7 +64,7 @@ class World:
         """A batch of this partition is in flight."""
         self.in_flight = True
         self.books.received(topic, count)
-        self.ledger.open(1, [LedgerSpan(topic, partition, first, first + count - 1, count, -1)])
+        self.ledger.open(1, [LedgerRun(topic, partition, first, first + count - 1, count, -1)])
 
     async def until_called(self, name: str, arguments: Any) -> None:
         await until(lambda: (name, arguments) in self.consumer.calls, f"{name} {arguments}: {self.consumer.calls}", 10)
@@ -121,7 +122,7 @@ def test_a_commit_counts_and_without_one_the_setting(reset: str, commits: dict, 
         consumer.rebalance("assign", A0, A1)
         await world.until_called("assign", expected)
         assert world.source.joined
-        assert not world.said("records are gone from Kafka, reading goes on at the log's start")
+        assert not world.said("records were deleted before they were read, reading goes on at the log's start")
         # Committed at once: else a rebalance before the first record would choose the start anew.
         assert stored(consumer) == [row for row in expected if row[:2] not in commits]
 
@@ -185,7 +186,7 @@ def test_a_partition_without_a_leader_begins_at_its_commit_and_keeps_no_other() 
     async def work(world: World) -> None:
         consumer.rebalance("assign", A0, A1)
         await world.until_called("assign", [("a", 0, 7), ("a", 1, 0)])
-        assert not world.said("records are gone from Kafka, reading goes on at the log's start")
+        assert not world.said("records were deleted before they were read, reading goes on at the log's start")
 
     run(consumer, work)
 
@@ -212,7 +213,7 @@ def test_a_commit_that_the_log_does_not_have_begins_at_the_log_s_start_and_is_sa
     async def work(world: World) -> None:
         consumer.rebalance("assign", A0)
         await world.until_called("assign", [("a", 0, 5)])
-        (line,) = world.said("records are gone from Kafka, reading goes on at the log's start")
+        (line,) = world.said("records were deleted before they were read, reading goes on at the log's start")
         assert (line["position"], line["log_start"], line["missed"]) == (commit, 5, missed)
         assert world.source.missed == world.counters.value("ingestd_records_missed_total", "a") == missed
 
@@ -329,7 +330,7 @@ def test_a_position_that_is_gone_is_restarted_at_the_log_s_start_and_counted() -
         consumer.rebalance("assign", A0)
         await until(lambda: world.source.joined, "joined")
         consumer.limits[A0] = (6, 9)
-        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0, -1)]
+        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0)]
         world.source.take(Batch(10), 10)
         await world.until_called("assign", [("a", 0, 6)])
         assert world.source.missed == 6 and world.ledger.next_offset("a", 0) == 6
@@ -344,7 +345,7 @@ def test_a_position_that_is_gone_with_its_partition_is_nobody_s() -> None:
     async def work(world: World) -> None:
         consumer.rebalance("assign", A0)
         await until(lambda: world.source.joined, "joined")
-        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0, -1)]
+        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0)]
         world.source.take(Batch(10), 10)
         world.ledger.revoke("a", 0)
         calls = len(consumer.calls)
@@ -362,7 +363,7 @@ def test_a_log_s_start_that_is_not_told_is_asked_for_again() -> None:
         await until(lambda: world.source.joined, "joined")
         consumer.limits[A0], consumer.errors = (6, 9), {A0: NOT_LEADER}
         asked = len(consumer.questions)
-        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0, -1)]
+        consumer.record_errors = [RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", "a", 0)]
         world.source.take(Batch(10), 10)
         await until(lambda: len(consumer.questions) >= asked + 3, "it asks again")
         consumer.errors = {}
@@ -380,7 +381,7 @@ def test_a_topic_made_anew_while_nobody_read_is_known_by_the_id_in_the_commit() 
         consumer.rebalance("assign", A0)
         await world.until_called("assign", [("a", 0, 50)])
         await world.until_called("assign", [("a", 0, 0)])
-        (line,) = world.said("records are gone from Kafka, reading goes on at the log's start")
+        (line,) = world.said("records were deleted before they were read, reading goes on at the log's start")
         assert line["reason"] == "the topic was made anew or cut"
 
     run(consumer, work)
@@ -410,20 +411,20 @@ def test_a_failed_commit_is_counted_and_a_good_one_is_known() -> None:
     async def work(world: World) -> None:
         consumer.rebalance("assign", A0)
         await until(lambda: world.source.joined, "joined")
-        consumer.say(CommitResult(25, "UNKNOWN_MEMBER_ID", [PartitionOffset("a", 0, 3, error=25)]))
+        consumer.say(CommitResult(25, [PartitionOffset("a", 0, 3, error=25)]))
         await until(lambda: world.counters.value("ingestd_errors_total", "commit", "UNKNOWN_MEMBER_ID"), "counted")
         assert world.source.committed[A0] == -1
-        consumer.say(CommitResult(0, "NO_ERROR", [PartitionOffset("a", 0, 4)]))
+        consumer.say(CommitResult(0, [PartitionOffset("a", 0, 4)]))
         await until(lambda: world.source.committed[A0] == 4, "known")
 
     run(consumer, work)
 
 
-@pytest.mark.parametrize(("code", "committed"), [(0, True), (-168, True), (-185, False)])
+@pytest.mark.parametrize(("code", "committed"), [(0, True), (NO_OFFSET, True), (TIMED_OUT, False)])
 def test_leaving_is_well_only_when_the_last_commit_was(code: int, committed: bool) -> None:
     """Else what came after the commit before comes again, and the exit code has to say so."""
     consumer = FakeConsumer(a0=(0, 9))
-    consumer.on_close = [CommitResult(code, "name", []), Rebalance("revoke", [A0], False)]
+    consumer.on_close = [CommitResult(code, []), Rebalance("revoke", [A0], False)]
 
     async def work(world: World) -> None:
         consumer.rebalance("assign", A0)
@@ -450,7 +451,7 @@ def test_leaving_waits_for_a_question_of_an_assignment_and_asks_no_more() -> Non
         consumer.rebalance("assign", A0)
         await until(lambda: consumer.questions, "it asks")
         leaving = asyncio.create_task(world.source.leave(5.0))
-        consumer.say(CommitResult(0, "a sign of life", [PartitionOffset("a", 0, 4)]))
+        consumer.say(CommitResult(0, [PartitionOffset("a", 0, 4)]))
         await until(lambda: not consumer.events, "the loop goes on")
         assert consumer.calls == [("subscribe", ["a"])], "no close before the answer"
         answer.set()

@@ -48,7 +48,7 @@ class Bench:
         )
 
     def _on_done(self, batch: Batch) -> None:
-        self.done.append((batch, batch.slot))
+        self.done.append((batch, batch.refused_records))
 
     def answer(self, replies: bytes) -> None:
         """As if Redis had sent this on the connection in use."""

@@ -1,4 +1,4 @@
-"""Records that are gone from Kafka before the client's Consumer read them are counted and said, and reading goes on.
+"""Records that are deleted from Kafka before the client's Consumer read them are counted and said, and reading goes on.
 
 On the mock cluster, which drops the oldest of a partition beyond five MiB; and on real Kafka, where they are deleted.
 """
@@ -21,7 +21,7 @@ from tests.support.harness import committed, event, publish
 from tests.support.kafka_node import KafkaNode
 from tests.support.wait import MULTIPLIER, wait_until
 
-GONE = "records were deleted before they could be read, reading continues at the log's start"
+GONE = "records were deleted before they were read, reading goes on at the log's start"
 SESSION = {"session.timeout.ms": 1000, "heartbeat.interval.ms": 100}
 # What was fetched ahead is read whatever happens in Kafka meanwhile: nothing more is while a record waits.
 NOTHING_AHEAD = {"queued.min.messages": 1}

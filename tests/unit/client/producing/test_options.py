@@ -3,7 +3,8 @@
 import pytest
 
 from ingestd.client import Producer
-from ingestd.client.producing.options import REFUSED, ProducerOptions, settle
+from ingestd.client.producing.options import ProducerOptions, settle
+from ingestd.config.kafka_producers import REFUSED_FOR_CLIENT
 
 
 def test_defaults():
@@ -33,7 +34,7 @@ def test_keywords_become_librdkafkas_options():
     assert found["compression.type"] == "zstd" and found["client.id"] == "me" and found["security.protocol"] == "ssl"
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", REFUSED_FOR_CLIENT)
 def test_what_the_promises_rest_on_may_not_be_set(name: str):
     with pytest.raises(ValueError, match=name.replace(".", r"\.")):
         settle("a:1", "s", {"librdkafka": {name: "x"}})

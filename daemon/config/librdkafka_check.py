@@ -1,4 +1,4 @@
-"""librdkafka's own opinion of its options. A config in; problems and warnings out. Reaches no cluster.
+"""Lets librdkafka itself judge the options of a config. Reaches no cluster.
 
 Every option is set on a configuration object, then a handle without a broker is made of all of them: so what does not
 go together is found too, and certificates that can't be read.
@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 import confluent_kafka.cimpl
 import msgspec
 
-from ...config import kafka_options
-from ...config.schema import Config, SecurityConfig
-from ...errors import Problem
+from ..errors import Problem
+from . import kafka_consumers, kafka_producers
+from .schema import Config, SecurityConfig
 
 PRODUCER, CONSUMER = 0, 1  # rd_kafka_type_t
 CONF_UNKNOWN, CONF_OK = -2, 0  # rd_kafka_conf_res_t
@@ -116,7 +116,7 @@ class Library:
         return text.value.decode(errors="replace").strip()
 
 
-class Verdict(NamedTuple):
+class OptionsReport(NamedTuple):
     """What was found, and how many options were looked at."""
 
     problems: list[Problem]
@@ -125,11 +125,11 @@ class Verdict(NamedTuple):
     version: str
 
 
-def check(config: Config, files_are_there: bool = True) -> Verdict:
+def check(config: Config, files_are_there: bool = True) -> OptionsReport:
     """Both handles' options. Without the files that the config names, security is left out."""
     library = Library()
     table = library.table()
-    config = _without_forbidden(config, files_are_there)
+    config = _without_refused(config, files_are_there)
     problems: list[Problem] = []
     warnings: list[Problem] = []
     option_count = 0
@@ -137,13 +137,13 @@ def check(config: Config, files_are_there: bool = True) -> Verdict:
         (
             CONSUMER,
             "consumer_options",
-            kafka_options.consumer_options(config, "ingestd"),
+            kafka_consumers.daemon_consumer_options(config, "ingestd"),
             config.kafka.consumer_options,
         ),
         (
             PRODUCER,
             "producer_options",
-            kafka_options.producer_options(config, "ingestd"),
+            kafka_producers.daemon_producer_options(config, "ingestd"),
             config.kafka.producer_options,
         ),
     ):
@@ -159,18 +159,18 @@ def check(config: Config, files_are_there: bool = True) -> Verdict:
         problems += [problem for problem in found if problem not in problems]
         warnings += _wrong_side(kind, section, given.keys() - refused.keys(), table)
         option_count += len(options)
-    return Verdict(problems, warnings, option_count, library.version)
+    return OptionsReport(problems, warnings, option_count, library.version)
 
 
-def _without_forbidden(config: Config, files_are_there: bool) -> Config:
-    """Options that may not be set are reported by config_check; here they would only make others look wrong."""
+def _without_refused(config: Config, files_are_there: bool) -> Config:
+    """Options that may not be set are reported by `checks`; here they would only make others look wrong."""
     kafka = config.kafka
     changes = {
         "consumer_options": {
-            k: v for k, v in kafka.consumer_options.items() if k not in kafka_options.FORBIDDEN_CONSUMER
+            k: v for k, v in kafka.consumer_options.items() if k not in kafka_consumers.REFUSED_FOR_DAEMON
         },
         "producer_options": {
-            k: v for k, v in kafka.producer_options.items() if k not in kafka_options.FORBIDDEN_PRODUCER
+            k: v for k, v in kafka.producer_options.items() if k not in kafka_producers.REFUSED_FOR_DAEMON
         },
     }
     if not files_are_there:
