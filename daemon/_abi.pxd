@@ -1,6 +1,8 @@
-# Plain C structs that the pure core and the native edge share. No code, no Python objects.
+# Plain C structs that the compiled core and the native edge share: records, sends, runs and the batch that owns them.
+# No code, no Python objects.
 #
-# One batch owns all memory below; pointers into it are valid until the batch is released.
+# One batch owns all memory below; pointers into it are valid until the batch is released. What it only borrows are the
+# messages (librdkafka's, given back at release) and what they point to: payload, key, headers, the topic's name.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
@@ -27,8 +29,8 @@ cdef struct record_t:
     size_t correlation_bytes
     uint32_t run_index
     uint32_t reply_end            # replies of the batch up to and with this record's
-    uint8_t verdict               # model.Verdict
-    uint8_t fault                 # model.Fault
+    uint8_t verdict               # vocabulary.Verdict
+    uint8_t fault                 # vocabulary.Fault
     uint8_t taps                  # a bit for each tap of the RouteTable that wants to see it
 
 cdef enum:
@@ -42,7 +44,9 @@ cdef enum:                        # send_t.state
     SEND_DELIVERED
     SEND_FAILED                   # reported or refused with send_t.error
 
-# One record to be produced. librdkafka's opaque is the address of this struct.
+# One record to be produced.
+# Non-obvious: the opaque of a record is the address of its send_t, so the array must not move while one is pending.
+# Librdkafka gives the address back with the delivery report. Sends are added only when the batch owes no report.
 cdef struct send_t:
     batch_t *owner
     uint32_t record_index

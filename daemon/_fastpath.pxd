@@ -1,4 +1,4 @@
-# What the native edge may see of the pure core: the batch that it fills, and nothing else.
+# What the native edge may see of the compiled core: the batch that it fills, and the check of a program's own events.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 

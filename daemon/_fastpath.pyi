@@ -1,4 +1,4 @@
-"""The pure core: records of one batch in; sends and Redis bytes out."""
+"""Checks, routes and indexes the events of one batch: the compiled core."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ class RecordView:
     """The bytes of one record as a buffer that is pointed elsewhere for the next."""
 
 class RouteTable:
-    """Rules and storage settings as the loop reads them. Made anew at a reload, never changed."""
+    """Rules and storage settings as the loop reads them. Never changed: a reload or a tap builds another one."""
 
     rule_count: int
     tap_count: int
@@ -162,7 +162,7 @@ def utc_text(time_ns: int) -> str:
 def process_batch(
     batch: Batch, table: RouteTable, cache: IndexCache, now_s: int, errors: ErrorCounts | None = None
 ) -> None:
-    """Decide about every record of the batch: what is sent where, and what Redis is told."""
+    """Decide about every record of the batch: what is sent where, and what Redis gets."""
 
 def rebuild_index(batch: Batch, table: RouteTable, cache: IndexCache, now_s: int) -> None:
     """Make the Redis bytes again, after `cache` was cleared."""

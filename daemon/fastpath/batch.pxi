@@ -1,7 +1,17 @@
-# The batch: records in, sends and Redis bytes out. Owner of all memory named in _abi.pxd.
+# The batch: what was taken at once, from Kafka to its last acknowledgement. Owner of all memory named in _abi.pxd.
+#
+#   records[i] ── message ─▶ librdkafka's message, borrowed until `release`
+#        │ └─── run_index ─▶ runs[k]: topic, partition, first and last offset, counts; what the ledger knows
+#        └───── reply_end ─▶ how many replies of `resp` are in when this record's are
+#   sends[j] ── record_index ─▶ records[i]; key_offset ─▶ keys
+#   resp: the bytes of all Redis commands, in the order of the records
+#
+# A batch is filled by the edge (Consumer.take), worked on by `process_batch`, read by both sinks, and emptied by
+# `release` when neither owes it anything; then the engine uses it again, with its arrays. One thread has it all the
+# time, the loop's; librdkafka's threads read the payloads of sends that are pending, and nothing else.
 
 cdef enum:
-    # Book-keeping of one held record: librdkafka's op and message, our record_t and send_t (design 5.6).
+    # Book-keeping of one held record: librdkafka's op and message, our record_t and send_t.
     RECORD_OVERHEAD_BYTES = 600
     # A batch that once held giants gives the memory back: above this the RESP buffer is freed at release.
     RESP_KEPT_BYTES = 8 * 1024 * 1024
@@ -58,7 +68,11 @@ cdef class Batch:
         free(self.b.converted)
 
     def release(self):
-        """Give the records back and make the batch empty. Nothing may be pending on it."""
+        """Give the records back and make the batch empty.
+
+        Non-obvious: values are not copied when they are sent, so nothing may be pending when messages are given back.
+        A batch holds them until its last delivery report, as librdkafka's threads read the values until then.
+        """
         assert self.b.sends_pending == 0
         if self.release_records != NULL and self.b.record_count:
             self.release_records(&self.b)
@@ -193,7 +207,7 @@ cdef class Batch:
         return [(self.b.records[i].verdict, self.b.records[i].fault) for i in range(self.b.record_count)]
 
     def fault_counts(self):
-        """{model.Fault: events} of the bad events that the fast path found."""
+        """{vocabulary.Fault: events} of the bad events that the fast path found."""
         cdef Py_ssize_t i
         counts = {}
         for i in range(self.b.record_count):
@@ -243,7 +257,7 @@ cdef class Batch:
         return list(self.trims)
 
     def record_of_reply(self, Py_ssize_t reply_index):
-        """Index of the record whose command has this reply."""
+        """Index of the record whose command has this reply: the first whose `reply_end` is behind it."""
         cdef Py_ssize_t low = 0, high = self.b.record_count - 1, middle
         if not 0 <= reply_index < self.b.reply_count:
             raise IndexError(f"reply {reply_index} of {self.b.reply_count}")
@@ -270,7 +284,9 @@ cdef class Batch:
     def convert(self, Py_ssize_t record_index, bytes value, int fault=FAULT_NONE):
         """Before `process_batch`: the event that this record stands for, or why it can't be one.
 
-        The bytes are kept until `release`, and never move. The record's own go to the dead letters all the same.
+        Non-obvious: a record of an old topic has two values, the event that it was converted into and its own bytes.
+        Typed topics and Redis get the event, which the batch keeps until `release` and never moves; dead letters, also
+        late ones, get the message's own bytes.
         """
         cdef batch_t *b = &self.b
         if not 0 <= record_index < b.record_count:

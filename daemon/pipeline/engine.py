@@ -1,20 +1,23 @@
-"""The engine: when to take, when to hold back, when a batch is done. Rooms in; batches moved. One thread, the loop's.
+"""Moves batches through the pipeline: when to take records, when to hold back, when a batch is done.
 
 A batch is taken, processed, and handed to both sinks; when neither is owed anything it is closed in the ledger and
-booked. Holding back is not taking: the records stay in librdkafka's bounded prefetch, and then in Kafka.
+booked. Everything runs on one thread, the loop's.
+
+Non-obvious: holding back is not taking; partitions are never paused. `pause()` throws the prefetch away: 12.7 messages
+were fetched for each one consumed. Records that are not taken stay in the bounded prefetch, and then in Kafka.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from .._fastpath import Batch, ErrorCounts, IndexCache, RouteTable, process_batch
 from ..events.old_topics import Converter
 from ..events.vocabulary import Fault
-from ..telemetry.happenings import DEAD_LETTERED, DROPPED, HELD_BACK, Happenings
+from ..telemetry.happenings import DEAD_LETTERED, DROPPED, HELD_BACK
 from ..telemetry.loop_phases import COMMIT, POLL, PROCESS
-from ..telemetry.metrics import Books, Counters
+from ..telemetry.metrics import Books
+from ..telemetry.runtime import Runtime
 from .ledger import Key, Ledger, LedgerRun
 
 OWES_KAFKA = 1
@@ -25,7 +28,7 @@ PUMP_BUDGET_S = 0.01
 POOL_MAX = 8
 # Open batches beyond those that in_flight_events_max fills: small ones, when little comes in. Each has full arrays.
 OPEN_BATCHES_EXTRA = 8
-# Less than this is not worth a batch while others are open: the next finished one makes more room.
+# Less than this is not worth a batch while others are open: the next finished one leaves more capacity.
 TAKE_MIN = 64
 # `sample` is called so often. Back-pressure is said when it lasts: at full load it comes and goes all the time.
 SAMPLE_INTERVAL_S = 0.1
@@ -71,14 +74,13 @@ class Engine:
 
     def __init__(
         self,
+        *,
         limits: Limits,
         table: RouteTable,
         cache: IndexCache,
         ledger: Ledger,
         books: Books,
-        counters: Counters,
-        wall_s: Callable[[], float],
-        log: logging.Logger,
+        runtime: Runtime,
         convert: Converter | None = None,
     ) -> None:
         self.limits = limits
@@ -87,14 +89,13 @@ class Engine:
         self._cache = cache
         self._ledger = ledger
         self._books = books
-        self._counters = counters
-        self._phases = counters.phases
-        self._end_to_end = counters.histogram("ingestd_end_to_end_seconds")
+        self._phases = runtime.counters.phases
+        self._end_to_end = runtime.counters.histogram("ingestd_end_to_end_seconds")
+        self._happenings = runtime.happenings
+        self._wall_s = runtime.wall_s
+        self._log = runtime.log
         self.errors = ErrorCounts()
-        self._wall_s = wall_s
-        self._log = log
         self._loop = asyncio.get_running_loop()
-        self._happenings = Happenings(counters, log, self._loop.time)
         self._pool: list[Batch] = []
         self._open: dict[int, tuple[Batch, int]] = {}  # batch id -> batch, and the bytes counted for it
         self._next_batch_id = 1
@@ -108,9 +109,9 @@ class Engine:
         self.samples = 0
         self._held_samples = 0  # one after the other, up to now
         self.held_back_samples = {"kafka": 0, "redis": 0}
-        self.look: Callable[[Batch], None] | None = None  # for the taps, set while there are any
+        self.on_processed: Callable[[Batch], None] | None = None  # for the taps, set while some are open
 
-    def connect(self, source: Taker, kafka: DeadLetterSink, redis: Sink) -> None:
+    def connect(self, *, source: Taker, kafka: DeadLetterSink, redis: Sink) -> None:
         self._source, self._kafka, self._redis = source, kafka, redis
 
     def swap_table(self, table: RouteTable) -> None:
@@ -129,7 +130,7 @@ class Engine:
     # Taking
 
     def pump(self) -> None:
-        """Take what there is and what there is room for. Called when the data queue wakes, and when room was made."""
+        """Take what there is, up to the capacity. Called when the data queue wakes, and when a batch was closed."""
         self._pump_scheduled = False
         if self._holds:
             return
@@ -137,7 +138,7 @@ class Engine:
         phase_before = self._phases.enter(POLL)
         more = True
         while more:
-            records_max = self.room()
+            records_max = self.capacity()
             self.holding_back = records_max <= 0
             if self.holding_back:
                 break
@@ -159,7 +160,7 @@ class Engine:
             self._pump_scheduled = True
             self._loop.call_soon(self.pump)
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many records may be taken now."""
         limits = self.limits
         if len(self._open) >= limits.open_batches_max:
@@ -167,7 +168,9 @@ class Engine:
         records_max = min(limits.batch_events_max, limits.in_flight_events_max - self.in_flight_events)
         records_max = min(records_max, int((limits.held_bytes_max - self.held_bytes) / self._event_bytes))
         if not self._open:
-            return max(1, records_max)  # one giant alone may pass the limit: else it stands for ever
+            # Non-obvious: when nothing is open, one record is let in whatever its size.
+            # Else an event above the limit would stand for ever.
+            return max(1, records_max)
         return records_max if records_max >= min(TAKE_MIN, limits.batch_events_max) else 0
 
     def _start(self, batch: Batch) -> None:
@@ -178,8 +181,8 @@ class Engine:
         if self._convert is not None:
             self._convert(batch, self._source.topic)
         process_batch(batch, self.table, self._cache, int(self._wall_s()), self.errors)
-        if self.look is not None:
-            self.look(batch)
+        if self.on_processed is not None:
+            self.on_processed(batch)
         held_bytes = batch.held_bytes
         self._open[batch_id] = (batch, held_bytes)
         self.held_bytes += held_bytes
@@ -221,7 +224,7 @@ class Engine:
             self._close(batch)
 
     def redis_done(self, batch: Batch) -> None:
-        """Every Redis reply is in; `batch.refused_records` has the records that were refused for good."""
+        """Every Redis reply is in; `batch.refused_records` has those that were refused for good."""
         batch.owes &= ~OWES_REDIS
         if not batch.owes:
             self._close(batch)
@@ -280,7 +283,7 @@ class Engine:
     def resume(self) -> None:
         assert self._holds > 0
         self._holds -= 1
-        self.schedule()  # the eventfd does not tell of what came meanwhile
+        self.schedule()  # the eventfd does not wake for what came meanwhile
 
     async def drained(self, keys: Iterable[Key] | None, timeout_s: float) -> bool:
         """Wait until these partitions, or all, owe nothing. False when the time is over first."""
@@ -315,7 +318,8 @@ class Engine:
         self.samples += 1
         if not self.holding_back:
             if self._held_samples >= HELD_SAMPLES:
-                self._log.info("events are taken again", extra={"after_s": self._held_samples * SAMPLE_INTERVAL_S})
+                held_s = self._held_samples * SAMPLE_INTERVAL_S
+                self._log.info("reading resumed, the sinks have answered", extra={"after_s": held_s})
             self._held_samples = 0
             return
         owed = [batch.owes for batch, _ in self._open.values()]

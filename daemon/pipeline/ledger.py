@@ -1,8 +1,11 @@
-"""The ledger. Outcomes of batches in, storable offsets out. No I/O, no clock.
+"""Tracks which offsets may be stored: an offset waits for the slower sink of every record before it. No I/O, no clock.
 
 A batch is a set of runs, one or more for each partition that it has records of. A run is open until its batch is
 finished; a partition's storable offset is the one behind its last finished run with no open run before it.
 Every assignment of a partition has a generation: a run of an older one is ignored when its batch finishes.
+
+Non-obvious: batches finish in any order, so what may be stored is what lies before the oldest open run.
+Never what lies before the newest finished one: a crash would lose what is open before it.
 """
 
 from collections import deque
@@ -78,8 +81,8 @@ class Ledger:
     def revoke(self, topic: str, partition: int) -> int:
         """Forget the partition; gives the number of its events that had not reached their end."""
         self._changed.discard((topic, partition))
-        gone = self._partitions.pop((topic, partition), None)
-        return gone.unfinished if gone else 0
+        state = self._partitions.pop((topic, partition), None)
+        return state.unfinished if state else 0
 
     def open(self, batch_id: int, runs: Iterable[LedgerRun]) -> list[LedgerRun]:
         """A batch begins to owe. Gives the runs of partitions that are not assigned: nobody waits for those."""
@@ -108,6 +111,8 @@ class Ledger:
             run = entry.run
             key = (run.topic, run.partition)
             state = self._partitions.get(key)
+            # Non-obvious: a result that comes after its partition was given back must count for nobody.
+            # The same partition may be ours again, in another generation.
             if state is None or state.generation != entry.generation:
                 live.append(False)
                 continue
@@ -133,7 +138,10 @@ class Ledger:
             self._changed.add((topic, partition))
 
     def take_storable(self) -> list[Storable]:
-        """What has moved since the last call. In a generation the offsets of a partition only rise."""
+        """What has moved since the last call. In a generation the offsets of a partition only rise.
+
+        Non-obvious: librdkafka overwrites a stored offset with a lower one, so the ledger alone keeps offsets rising.
+        """
         result = []
         for topic, partition in self._changed:
             state = self._partitions[topic, partition]
@@ -146,6 +154,10 @@ class Ledger:
     def partitions(self) -> list[Key]:
         """All that are assigned."""
         return list(self._partitions)
+
+    def topics(self) -> set[str]:
+        """Those of which some partition is assigned."""
+        return {topic for topic, _ in self._partitions}
 
     def idle_partitions(self) -> list[Key]:
         """Those that owe nothing: for these the source's position may be stored."""
@@ -160,6 +172,10 @@ class Ledger:
         """Of this assignment; -1 when it is not assigned."""
         state = self._partitions.get((topic, partition))
         return -1 if state is None else state.generation
+
+    def generations(self, keys: Iterable[Key]) -> dict[Key, int]:
+        """Of those that are assigned."""
+        return {key: self._partitions[key].generation for key in keys if key in self._partitions}
 
     def next_offset(self, topic: str, partition: int) -> int:
         """The lowest offset that has not reached its end; -1 when reading has not begun."""

@@ -1,15 +1,16 @@
-"""The Kafka sink. Batches with their sends in; batches of which every send was acknowledged out.
+"""Sends what a batch became to Kafka, and says when every record of it was acknowledged.
 
 Nothing is given up: a send waits, is sent again, or goes to the dead letters, and a dead letter is a send like another.
+
+Non-obvious: `message.timeout.ms` is 0, so librdkafka retries for ever. Its default of 300 s reports as failed what may
+have been written, and what is sent again then stands in Kafka twice.
 """
 
 import asyncio
 import logging
 import os
-import threading
 from collections import deque
 from collections.abc import Callable
-from random import Random
 
 from ..._fastpath import Batch
 from ..._librdkafka import (
@@ -25,12 +26,14 @@ from ..._librdkafka import (
 )
 from ...backoff import delay_s
 from ...events.vocabulary import DEAD_LETTER_TOPIC_INDEX, TYPE_NAMES, Fault
-from ...rate_limited_log import RateLimitedLog
-from ...telemetry.happenings import DEAD_LETTERED, PRODUCE_ERROR, Happenings
+from ...telemetry.happenings import DEAD_LETTERED, PRODUCE_ERROR
 from ...telemetry.loop_phases import PRODUCE
-from ...telemetry.metrics import Counters
+from ...telemetry.runtime import Runtime
+from ..handles import destroy_aside
 
-# Errors with which the broker refuses a whole request because of one record in it: each is tried again alone.
+# Errors with which the broker refuses a whole request because of one record in it.
+# Non-obvious: one record with a time too far ahead fails its whole request, so each record is tried alone first.
+# Only what is refused again by itself is called bad.
 BATCH_REJECTING = frozenset(
     (
         ErrorCode.INVALID_MSG,
@@ -46,7 +49,7 @@ REFUSALS_MIN = 6
 PURGED = frozenset((ErrorCode.PURGE_QUEUE, ErrorCode.PURGE_INFLIGHT))  # taken back by ourselves
 # The daemon's own records that wait for Kafka. While it is away they would fill memory with old news.
 OWN_WAITING_MAX = 64
-# Without an acknowledgement for this long, and with something owed, Kafka counts as gone.
+# Without an acknowledgement for this long, and with something owed, Kafka counts as not answering.
 SILENCE_MAX_S = 10.0
 # By topic index: the five typed topics, the dead letters, and whatever rules name.
 SENT_TYPES = (*TYPE_NAMES, "dead_letter", "other")
@@ -60,24 +63,23 @@ class KafkaSink:
 
     def __init__(
         self,
+        *,
         make_producer: Callable[[bool], Producer],
         on_done: Callable[[Batch], None],
-        counters: Counters,
         on_notice: Callable[[KafkaNotice], None],
-        log: logging.Logger,
-        random: Random,
+        runtime: Runtime,
     ) -> None:
         self._make_producer = make_producer
         self._on_done = on_done
-        self._counters = counters
-        self._phases = counters.phases
-        self._seconds = counters.histogram("ingestd_sink_seconds", "kafka")
         self._on_notice = on_notice
-        self._log = log
-        self._random = random
+        self._counters = runtime.counters
+        self._phases = runtime.counters.phases
+        self._seconds = runtime.counters.histogram("ingestd_sink_seconds", "kafka")
+        self._happenings = runtime.happenings
+        self._log = runtime.log
+        self._limited_log = runtime.limited_log
+        self._random = runtime.random
         self._loop = asyncio.get_running_loop()
-        self._limited_log = RateLimitedLog(log, 10.0, self._loop.time)
-        self._happenings = Happenings(counters, log, self._loop.time)
         self._producer = self._start(False)
         self._alone: Producer | None = None  # made when it is first needed
         self._open: dict[int, Batch] = {}
@@ -91,14 +93,14 @@ class KafkaSink:
         self.was_fatal = 0
         self._own_before = 0  # of handles that were renewed
         self._own_sent = 0  # of the handle in use
-        self._answering = False  # Kafka has acknowledged something, and no notice came since that it is gone
+        self._answering = False  # Kafka has acknowledged something, and no notice came since that all brokers are down
         self._own_seen = 0
         self._answered_s = 0.0
 
     def _start(self, alone: bool) -> Producer:
         producer = self._make_producer(alone)
         self._loop.add_reader(producer.main_fd, self._serve, producer)
-        # What came before the reader was there gives no event.
+        # What came before the reader was there wakes nobody: an eventfd fires when a queue stops being empty.
         self._loop.call_soon(self._serve, producer)
         return producer
 
@@ -147,7 +149,11 @@ class KafkaSink:
         self._phases.enter(phase_before)
 
     def add_dead_letters(self, batch: Batch, record_indexes: list[int]) -> None:
-        """Records that another sink refused for good: a dead letter for each, and the batch owes Kafka again."""
+        """Records that another sink refused for good: a dead letter for each, and the batch owes Kafka again.
+
+        Non-obvious: dead letters are added to a batch only when none of its sends is pending.
+        The opaque of a record is the address of its `send_t`, and adding may move the array.
+        """
         for record_index in sorted(set(record_indexes)):
             if batch.mark_dead(record_index):
                 self._happenings.note(DEAD_LETTERED, Fault.REJECTED_BY_REDIS.name.lower())
@@ -161,7 +167,10 @@ class KafkaSink:
                 producer.add_topics(names)
 
     def send_own(self, topic_index: int, value: bytes, key: bytes | None = None) -> bool:
-        """A record of the daemon itself; False when it was refused. Nobody waits for its acknowledgement."""
+        """A record of the daemon itself; False when it was refused.
+
+        Non-obvious: the daemon's own records belong to no batch and have no opaque, so nothing may wait for them.
+        """
         producer = self._producer
         if self._own_sent - producer.own_delivered - producer.own_failed >= OWN_WAITING_MAX:
             return False
@@ -266,7 +275,10 @@ class KafkaSink:
         return waits and not self._recovering and not self._closed
 
     def _send_alone(self, batch: Batch, failed: list[Refusal]) -> None:
-        """One record a request. What is refused again is bad itself: it becomes a dead letter, and that a stub."""
+        """One record a request. What is refused again is bad itself: it becomes a dead letter, and that a stub.
+
+        Non-obvious: a record's own headers may be what made its dead letter too large, so a stub leaves them out.
+        """
         first_time = batch.batch_id not in self._alone_tried
         self._alone_tried.add(batch.batch_id)
         tries = self._tries[batch.batch_id] = self._tries.get(batch.batch_id, 0) + 1
@@ -282,7 +294,7 @@ class KafkaSink:
             else:
                 self._limited_log.say(
                     logging.ERROR,
-                    "kafka refuses even the stub of a dead letter: it waits",
+                    "kafka refuses even a shortened dead letter: it is sent again later",
                     error=error_name(refusal.error),
                 )
                 rearm(batch, refusal.send_index)
@@ -304,14 +316,18 @@ class KafkaSink:
         return [handle for handle in (self._producer, self._alone) if handle is not None]
 
     def _recover(self) -> None:
-        """After a fatal error of either handle: take everything back, and send it again in order through new ones."""
+        """After a fatal error of either handle: take everything back, and send it again in order through new ones.
+
+        Non-obvious: a new handle is made only when the old one owes no report. `purge` gives each send one; the batches
+        are then sent again by number, and so in the order of their offsets.
+        """
         if not self._recovering:
             self._recovering = True
             self.was_fatal += 1
             fatal_errors = [error for handle in self._handles() if (error := handle.fatal_error())]
             code, text = fatal_errors[0] if fatal_errors else (ErrorCode.FATAL, "unknown")
             self._log.error(
-                "kafka producer is renewed after a fatal error", extra={"error": error_name(code), "reason": text}
+                "kafka producer is recreated after a fatal error", extra={"error": error_name(code), "reason": text}
             )
             for handle in self._handles():
                 handle.purge()
@@ -357,10 +373,3 @@ def _clear(descriptor: int) -> None:
         os.eventfd_read(descriptor)
     except BlockingIOError:
         pass  # another call has read it already
-
-
-def destroy_aside(handle) -> threading.Thread:
-    """Destroy a handle on a thread of its own: librdkafka may take its time."""
-    thread = threading.Thread(target=handle.destroy, name="destroy", daemon=True)
-    thread.start()
-    return thread

@@ -1,16 +1,17 @@
-"""The Redis sink. Batches with their RESP bytes in; batches whose replies were all good out, with what was refused.
+"""Writes the Redis index: one pipelined write a batch, with replies matched by count.
 
 One write a batch; replies are matched by count. The next batch is written before the replies of the last are in.
 Whatever breaks a connection, every batch that has not finished is written again, whole, on the next one: SET, ZADD
 and EXPIRE give the same result twice.
+
+Non-obvious: replies are matched by count, so half a command or one reply too many shifts all that follow. The end of a
+batch's bytes moves only behind whole commands, and a reply that fits none ends the connection.
 """
 
 import asyncio
-import logging
 import re
 from collections import deque
 from collections.abc import Callable
-from random import Random
 
 import redis.exceptions
 
@@ -19,9 +20,9 @@ from ...backoff import delay_s
 from ...config.redis_options import DIAL_TIMEOUT_S, Endpoint, credentials, tls_context
 from ...config.schema import RedisConfig
 from ...errors import RedisProtocolError, RedisUnavailable
-from ...telemetry.happenings import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR, Happenings
+from ...telemetry.happenings import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR
 from ...telemetry.loop_phases import REDIS
-from ...telemetry.metrics import Counters
+from ...telemetry.runtime import Runtime
 from .redis_server import ServerFacts, find_endpoint, read_facts
 
 # First words of errors after which the same bytes may succeed later. NOAUTH and NOPERM wait for the operator, and so do
@@ -98,28 +99,26 @@ class RedisSink:
 
     def __init__(
         self,
+        *,
         config: RedisConfig,
         client_name: str,
         cache: IndexCache,
         on_done: Callable[[Batch], None],
-        counters: Counters,
-        wall_s: Callable[[], float],
-        log: logging.Logger,
-        random: Random,
+        runtime: Runtime,
     ) -> None:
         self._config = config
         # Redis refuses a name with spaces or beyond ASCII, and with it the connection.
         self._client_name = re.sub(r"[^!-~]", "-", client_name)
         self._cache = cache
         self._on_done = on_done
-        self._counters = counters
-        self.phases = counters.phases
-        self._seconds = counters.histogram("ingestd_sink_seconds", "redis")
-        self._wall_s = wall_s
-        self._log = log
-        self._random = random
+        self._counters = runtime.counters
+        self.phases = runtime.counters.phases
+        self._seconds = runtime.counters.histogram("ingestd_sink_seconds", "redis")
+        self._happenings = runtime.happenings
+        self._wall_s = runtime.wall_s
+        self._log = runtime.log
+        self._random = runtime.random
         self._loop = asyncio.get_running_loop()
-        self._happenings = Happenings(counters, log, self._loop.time)
         self._unsent: deque[Batch] = deque()
         self._sent: deque[_Sent] = deque()
         self._link: _Link | None = None  # the connection that takes batches
@@ -169,7 +168,8 @@ class RedisSink:
         start = self._written_replies
         for reply_index in batch.trim_replies():
             link.reader.want(start + reply_index)
-        # The view stays good: a batch is released only after its replies, which come after its bytes went out.
+        # Non-obvious: the bytes that the transport has are the batch's own, and are not copied.
+        # The view stays good: a batch is released only after all its replies, which come after its bytes went out.
         view = batch.resp_view()
         link.transport.write(view)
         self._handed_bytes += len(view)
@@ -185,7 +185,10 @@ class RedisSink:
         self._on_done(batch)
 
     def on_replies(self, link: _Link) -> None:
-        """Bytes came in: errors first, then the batches that are complete."""
+        """Bytes came in: errors first, then the batches that are complete.
+
+        Non-obvious: errors in a read are dealt with before batches are called done, as both may be in the same bytes.
+        """
         if link is not self._link:
             return  # the handshake looks at its reader itself
         self._progress_s = self._loop.time()
@@ -209,7 +212,7 @@ class RedisSink:
             sent = next((sent for sent in self._sent if sent.start <= reply_index < sent.end), None)
             self._happenings.note(REDIS_ERROR, "index", word, reason=text)
             if sent is None:
-                self.fail(link, f"an error that fits no command: {text}")
+                self.fail(link, f"an error reply to no command that was sent: {text}")
                 return False
             if word == "OOM" and self._config.on_full == "skip":
                 self._happenings.note(DROPPED, "redis_full", "true")
@@ -285,13 +288,14 @@ class RedisSink:
             await self._shake_hands(link, endpoint)
             assert link.transport is not None
             if link.transport.is_closing():
-                # It told so when this was not the link in use yet. Writing to it raises.
+                # `fail` was called when this was not the link in use yet. Writing to it raises.
                 raise RedisUnavailable(f"{endpoint} closed the connection after the handshake")
         except BaseException:
             self.fail(link, "the handshake failed")
             raise
         self._note_identity(facts, endpoint)
-        # What was remembered of TTLs may be gone. Batches that were built by that memory are built again.
+        # Non-obvious: a batch that is written again is built again, with an empty cache of TTLs.
+        # Its bytes rest on what the cache knew, and Redis may have lost those TTLs: the index would never get one.
         self._cache.clear()
         self._cache.compares_ttls = int(facts.version.split(".")[0]) >= 7
         link.reader.reset()
@@ -338,7 +342,7 @@ class RedisSink:
         elif (before.run_id, before.replication_id) != (facts.run_id, facts.replication_id):
             self.identity_changes += 1
             self._log.warning(
-                "redis is another server, or was restarted: it may lack what it had acknowledged",
+                "redis is another server, or was restarted: it may have lost acknowledged writes",
                 extra={"address": str(endpoint), "run_id": facts.run_id},
             )
         else:

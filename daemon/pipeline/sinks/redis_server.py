@@ -1,4 +1,4 @@
-"""Where Redis is and what it says of itself. RedisConfig in; an endpoint and a few facts out. Uses redis-py.
+"""Finds the Redis server to dial, by URL or sentinels, and asks it for its role and identity, by redis-py.
 
 Runs on: the loop. The data plane dials on its own; this is for what happens once a connection.
 """
@@ -21,7 +21,7 @@ from ...config.redis_options import (
 )
 from ...config.schema import RedisConfig
 
-# Whoever asks tries again himself. redis-py's ten tries keep a fail-over waiting a minute for a host that is gone.
+# Whoever asks tries again himself. redis-py's ten tries keep a fail-over waiting a minute for a host that is down.
 ONE_TRY = Retry(NoBackoff(), 0)
 
 

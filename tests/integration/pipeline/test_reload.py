@@ -32,7 +32,7 @@ def cluster():
 
 
 class Reloading:
-    """The daemon in this process with a config file that can be written anew."""
+    """The daemon in this process with a config file that can be rewritten."""
 
     def __init__(self, folder: Path, cluster: MockCluster, redis_url: str) -> None:
         self.path = folder / "config.yaml"

@@ -149,7 +149,7 @@ def test_forty_thousand_events_end_as_the_twin_says(seed: int):
     records=batches(),
     given_up=st.sets(st.integers(0, 11)),
 )
-def test_bytes_made_anew_are_those_of_a_first_time_without_what_was_given_up(
+def test_bytes_built_again_are_those_of_a_first_time_without_what_was_given_up(
     table: dict[str, Any], rule_list: list[CompiledRule], records: list[model.Record], given_up: set[int]
 ):
     route_table, twin_table = RouteTable(tuple(rule_list), **table), model.Table(rules=rule_list, **table)

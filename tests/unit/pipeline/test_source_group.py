@@ -4,7 +4,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from random import Random
 from typing import Any
 
 import pytest
@@ -15,9 +14,10 @@ from ingestd.errors import ConfigError, KafkaFailure
 from ingestd.pipeline import source as source_module
 from ingestd.pipeline.ledger import Key, Ledger, LedgerRun
 from ingestd.pipeline.source import Source
-from ingestd.telemetry.metrics import Books, Counters
+from ingestd.telemetry.metrics import Books
 from tests.support.fake_consumer import FakeConsumer
 from tests.support.harness import LogLines, until
+from tests.support.runtime import runtime_for_tests
 
 NOT_LEADER = 6
 TIMED_OUT, AUTO_OFFSET_RESET, NO_OFFSET = ErrorCode.TIMED_OUT, ErrorCode.AUTO_OFFSET_RESET, ErrorCode.NO_OFFSET
@@ -29,7 +29,7 @@ class World:
 
     def __init__(self, consumer: FakeConsumer, reset: str = "earliest", never: dict[str, str] | None = None) -> None:
         self.consumer = consumer
-        self.ledger, self.books, self.counters = Ledger(), Books(), Counters()
+        self.ledger, self.books = Ledger(), Books()
         self.lines = LogLines()
         log = logging.getLogger("test.source")
         log.handlers[:], log.propagate = [self.lines], False
@@ -40,10 +40,20 @@ class World:
         self.failures: list[BaseException] = []
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda loop, context: self.failures.append(context["exception"]))
+        runtime = runtime_for_tests(log)
+        self.counters = runtime.counters
         self.source = Source(
-            consumer, ["a"], never or {}, reset, 1.0, self.ledger, self.books, self.counters, print, log, Random(1)
+            consumer=consumer,
+            topics=["a"],
+            never_inputs=never or {},
+            auto_offset_reset=reset,
+            drain_timeout_s=1.0,
+            ledger=self.ledger,
+            books=self.books,
+            on_notice=print,
+            runtime=runtime,
         )
-        self.source.connect(lambda: None, self._hold, self._resume, self._drained)
+        self.source.connect(pump=lambda: None, hold=self._hold, resume=self._resume, drained=self._drained)
         consumer.open_descriptors()
         self.source.start()
 
@@ -123,7 +133,7 @@ def test_a_commit_counts_and_without_one_the_setting(reset: str, commits: dict, 
         await world.until_called("assign", expected)
         assert world.source.joined
         assert not world.said("records were deleted before they were read, reading goes on at the log's start")
-        # Committed at once: else a rebalance before the first record would choose the start anew.
+        # Committed at once: else a rebalance before the first record would choose the start again.
         assert stored(consumer) == [row for row in expected if row[:2] not in commits]
 
     run(consumer, work, reset=reset)
@@ -157,7 +167,7 @@ def test_a_cluster_that_does_not_answer_is_asked_until_it_does(error_at: str) ->
         consumer._ask = fail
         consumer.rebalance("assign", A0)
         await world.until_called("assign", [("a", 0, 5)])
-        assert world.said("the cluster does not say where to begin")
+        assert world.said("cannot determine start offsets")
 
     run(consumer, work)
 
@@ -323,7 +333,7 @@ def test_with_the_eager_protocol_a_revoke_without_names_gives_everything_back() 
 # What must not be skipped without a word
 
 
-def test_a_position_that_is_gone_is_restarted_at_the_log_s_start_and_counted() -> None:
+def test_a_position_that_was_deleted_is_restarted_at_the_log_s_start_and_counted() -> None:
     consumer = FakeConsumer(a0=(0, 9))
 
     async def work(world: World) -> None:
@@ -338,7 +348,7 @@ def test_a_position_that_is_gone_is_restarted_at_the_log_s_start_and_counted() -
     run(consumer, work)
 
 
-def test_a_position_that_is_gone_with_its_partition_is_nobody_s() -> None:
+def test_a_position_that_went_with_its_partition_is_nobody_s() -> None:
     """The error lies in the queue when the partition is given back: that is no reason to stop the daemon."""
     consumer = FakeConsumer(a0=(0, 9))
 
@@ -355,7 +365,7 @@ def test_a_position_that_is_gone_with_its_partition_is_nobody_s() -> None:
     run(consumer, work)
 
 
-def test_a_log_s_start_that_is_not_told_is_asked_for_again() -> None:
+def test_a_log_s_start_that_the_cluster_does_not_answer_is_asked_for_again() -> None:
     consumer = FakeConsumer(a0=(0, 9))
 
     async def work(world: World) -> None:
@@ -372,7 +382,7 @@ def test_a_log_s_start_that_is_not_told_is_asked_for_again() -> None:
     run(consumer, work)
 
 
-def test_a_topic_made_anew_while_nobody_read_is_known_by_the_id_in_the_commit() -> None:
+def test_a_topic_recreated_while_nobody_read_is_known_by_the_id_in_the_commit() -> None:
     consumer = FakeConsumer(a0=(0, 90))
     consumer.has_committed(A0, 50, b"topic_id=old")
     consumer.ids = {"a": "new"}
@@ -382,7 +392,7 @@ def test_a_topic_made_anew_while_nobody_read_is_known_by_the_id_in_the_commit() 
         await world.until_called("assign", [("a", 0, 50)])
         await world.until_called("assign", [("a", 0, 0)])
         (line,) = world.said("records were deleted before they were read, reading goes on at the log's start")
-        assert line["reason"] == "the topic was made anew or cut"
+        assert line["reason"] == "the topic was recreated or truncated"
 
     run(consumer, work)
 
@@ -431,9 +441,8 @@ def test_leaving_is_well_only_when_the_last_commit_was(code: int, committed: boo
         await until(lambda: world.source.joined, "joined")
         assert await world.source.leave(5.0)
         assert (world.source.commit_error == "") is committed
-        assert (
-            bool(world.said("the last offsets were not committed: what came after them comes again")) is not committed
-        )
+        said = world.said("the last offsets were not committed: events behind them will be read again")
+        assert bool(said) is not committed
 
     run(consumer, work)
 

@@ -4,15 +4,14 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from random import Random
 
 import pytest
 
 from ingestd._librdkafka import ErrorCode, KafkaNotice, Refusal
 from ingestd.pipeline.sinks import kafka as kafka_module
 from ingestd.pipeline.sinks.kafka import KafkaSink
-from ingestd.telemetry.metrics import Counters
 from tests.support.harness import LogLines, until
+from tests.support.runtime import runtime_for_tests
 
 FATAL, INVALID_RECORD, PURGED_IN_FLIGHT = ErrorCode.FATAL, ErrorCode.INVALID_RECORD, ErrorCode.PURGE_INFLIGHT
 FATAL_NOTICE = KafkaNotice("error", 3, FATAL, "_FATAL", "made by the test", True)
@@ -105,7 +104,12 @@ class World:
         log = logging.getLogger("test.kafka_sink")
         log.handlers[:], log.propagate = [self.lines], False
         done = lambda batch: self.done.append(batch.batch_id)  # noqa: E731
-        self.sink = KafkaSink(self._make, done, Counters(), lambda notice: None, log, Random(1))
+        self.sink = KafkaSink(
+            make_producer=self._make,
+            on_done=done,
+            on_notice=lambda notice: None,
+            runtime=runtime_for_tests(log),
+        )
 
     def _make(self, alone: bool) -> FakeProducer:
         self.made.append(FakeProducer(alone))
