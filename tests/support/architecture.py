@@ -24,7 +24,7 @@ FOLDERS = (
 COMMAND = "made by python -m tests.support.architecture"
 # Where a file has no docstring, its first comment says what it is for.
 COMMENT = re.compile(r"(?:^#.*\n)+|/\*.*?\*/", re.M | re.S)
-SENTENCE = re.compile(r"(.+?[.:?])(?:\s|$)", re.S)
+SENTENCE = re.compile(r"(.+?)\.(?:\s|$)", re.S)
 
 
 def first_line(path: Path) -> str:
@@ -39,7 +39,7 @@ def first_line(path: Path) -> str:
         said = re.sub(r"^(?:# ?|/\*| \*/?)", "", found[0], flags=re.M) if found else ""
     sentence = SENTENCE.match(said.strip())
     assert sentence, f"{path}: its first line says what it is for, and ends with a full stop"
-    return " ".join(sentence[1].split()).removesuffix(":").removesuffix(".") + "."
+    return " ".join(sentence[1].split()) + "."
 
 
 def listed(folder: str) -> list[Path]:
@@ -56,7 +56,7 @@ def modules() -> Iterator[str]:
         own = DAEMON / folder / "__init__.py"
         name = f"daemon/{folder}".rstrip("/")
         said = first_line(own) if own.is_file() else f"Parts of `_{folder}.pyx`, included in it."
-        yield f"| **[{name}/]({name})** | **{said}** |"
+        yield f"| **{name}/** | **{said}** |"
         for path in listed(folder):
             yield f"| `{path.name}` | {first_line(path)} |"
 
@@ -73,28 +73,27 @@ def levels() -> Iterator[str]:
 
 
 def client_threads() -> Iterator[str]:
-    """The part of the client library's docstring that has them."""
+    """The part of the client library's docstring that has them; what is indented there is a block here."""
     text = ingestd.client.__doc__ or ""
     begin, end = text.index("Threads of its own"), text.index("A child of a fork")
-    indented = False
-    for line in text[begin:end].rstrip().splitlines():
-        if line.startswith("    ") != indented and line:
-            yield "```"
-            indented = not indented
-        yield line.removeprefix("    ")
-    if indented:
-        yield "```"
+    for paragraph in text[begin:end].strip().split("\n\n"):
+        block = paragraph.startswith("    ")
+        yield f"```\n{textwrap.dedent(paragraph)}\n```" if block else paragraph
+        yield ""
 
 
 def non_obvious() -> Iterator[str]:
-    found = sorted(markers(), key=lambda marker: (str(Path(marker.path).parent), marker.path, marker.line))
-    for folder, of_folder in groupby(found, key=lambda marker: str(Path(marker.path).parent)):
-        yield f"**{folder}**"
+    """By folder; what two files say is one line."""
+    by_folder: dict[str, dict[str, list[str]]] = {}
+    for marker in sorted(markers()):
+        files = by_folder.setdefault(str(Path(marker.path).parent), {}).setdefault(marker.sentence, [])
+        files.append(f"[{Path(marker.path).name}]({marker.path})")
+    for folder, sentences in by_folder.items():
+        yield f"**{folder}/**"
         yield ""
-        for path, of_file in groupby(of_folder, key=lambda marker: marker.path):
-            for marker in of_file:
-                line = f"- [{Path(path).name}]({path}): {marker.sentence}."
-                yield from textwrap.wrap(line, 118, subsequent_indent="  ", break_long_words=False)
+        for sentence, files in sentences.items():
+            line = f"- {', '.join(dict.fromkeys(files))}: {sentence}."
+            yield from textwrap.wrap(line, 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
         yield ""
 
 

@@ -47,10 +47,11 @@ def _paragraph(lines: list[str], mark: str) -> str:
         if mark and not text.startswith(mark):
             break
         text = text.removeprefix(mark).strip()
-        if not text or text.endswith('"""') or text.startswith(f"{WORD}:"):
-            taken.append(text.removesuffix('"""'))
+        if not text or text.startswith(f"{WORD}:"):
             break
-        taken.append(text)
+        taken.append(text.removesuffix('"""'))
+        if text.endswith('"""'):
+            break
     return " ".join(taken)
 
 
