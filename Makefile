@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 ENVIRONMENT := $(PYTHON) tools/environment.py
 
 .PHONY: help check machine build demo example test test-newest test-oldest test-real test-valkey test-systemd test-all
-.PHONY: types lint docs wheels bench bench-client debug lock clean
+.PHONY: types lint tables docs wheels bench bench-client debug lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Print every target with a sentence
@@ -27,7 +27,7 @@ $(VENV)/built: $(SOURCES) | machine
 	@$(ENVIRONMENT) locked $(VENV) "$(PYTHON)"
 	@touch $@
 
-build: $(VENV)/built  ## Make the virtual environment and build the compiled rooms into it
+build: $(VENV)/built  ## Make the virtual environment and build the compiled modules into it
 
 demo: build  ## Run everything here for ten seconds, on a mock Kafka and a private Redis
 	@$(BIN)/ingestd demo
@@ -66,6 +66,9 @@ test-all: build  ## Run all three in one go: every lane, and fail where one cann
 types: build  ## Check the client library with mypy --strict and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+tables: build  ## Write the parts of documents that are made from the sources
+	@for made in api_pages architecture config_keys monitoring; do $(BIN)/python -m tests.support.$$made || exit 1; done
 
 # The switch silences a paragraph on the tool's successor; docs/decisions/0013-site.md has it.
 docs: build  ## Build the site of the documents into build/site; a warning is an error

@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md is true: its tables are those of today, its names are in the sources, its markers well-formed."""
+"""ARCHITECTURE.md and CONTRIBUTING.md are true: tables, names, paths and targets are those of today."""
 
 import re
 
@@ -6,8 +6,10 @@ import pytest
 
 from tests.support.architecture import DAEMON, FOLDERS, PAGE, listed, with_parts
 from tests.support.non_obvious import BadMarker, markers, markers_in, sources
+from tests.support.paths import ROOT
 
 TEXT = PAGE.read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 CODE = "\n".join(path.read_text(encoding="utf-8") for path in sources() if DAEMON in path.parents)
 
 
@@ -30,10 +32,31 @@ def test_every_name_that_the_page_gives_is_in_the_sources(heading: str):
     assert sorted(name for name in names - outside if not re.search(rf"\b{name}\b", CODE)) == []
 
 
-def test_a_class_that_the_page_names_has_the_function_that_it_names():
-    for owner, name in sorted(set(re.findall(r"`([A-Z]\w+)\.([a-z_]\w*)`", TEXT))):
+def test_a_class_that_the_pages_name_has_the_function_that_they_name():
+    for owner, name in sorted(set(re.findall(r"`([A-Z]\w*[a-z]\w*)\.([a-z_]\w*)`", TEXT + CONTRIBUTING))):
         classes = re.findall(rf"^(?:cdef )?class {owner}\b.*?(?=^(?:cdef )?class |\Z)", CODE, re.M | re.S)
         assert any(re.search(rf"\b{name}\b", body) for body in classes), f"{owner}.{name}"
+
+
+def test_every_path_that_contributing_gives_is_there():
+    paths = set(re.findall(r"`((?:daemon|tests|docs|tools|bench)/[\w./-]+)`", CONTRIBUTING))
+    patterns = {"daemon/cli/NAME.py", "docs/decisions/NNNN-title.md"}
+    assert len(paths) > 30 and sorted(path for path in paths - patterns if not (ROOT / path).exists()) == []
+
+
+def test_every_name_that_contributing_gives_is_in_the_file_that_it_gives():
+    """As "`path`: `name`", or "`name` in `path`"."""
+    pairs = re.findall(r"`((?:daemon|tests)/[\w./]+)`: (?:\w+ )*`(\w+)`", CONTRIBUTING)
+    pairs += [(path, name) for name, path in re.findall(r"`(\w+)` in\s+`(\w+/[\w./]+)`", CONTRIBUTING)]
+    assert len(pairs) > 10
+    assert [pair for pair in pairs if not re.search(rf"\b{pair[1]}\b", (ROOT / pair[0]).read_text())] == []
+
+
+def test_contributing_has_every_target_of_the_makefile_and_no_other():
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M)
+    table = CONTRIBUTING.partition("## Targets")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\|([^|]+)\|", table, re.M)
+    assert sorted(re.findall(r"`make ([a-z-]+)`", " ".join(rows))) == sorted(targets)
 
 
 def test_every_marker_is_well_formed():
