@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ingestd._fastpath import Batch, Tapped
+from ingestd._fastpath import UNREADABLE, Batch, Tapped
 from ingestd.config import MatchConfig
 from ingestd.errors import IngestdError
 from ingestd.model import FAULT_MESSAGES, Fault, Verdict
@@ -119,7 +119,7 @@ def describe(
         shown["reason"] = FAULT_MESSAGES[Fault(event.fault)]
     try:
         shown["event"] = masked(msgspec.json.decode(event.payload), masks)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         # Whatever it is, nobody can say where in it a value is that must not be seen.
         shown["text"] = MASKED if masks else event.payload[:500].decode("utf-8", "replace")
     return shown

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ingestd import config_check
+from ingestd._fastpath import UNREADABLE
 from ingestd.cli import config_option
 from ingestd.cli.topics import UNIT_MS, ClusterError
 from ingestd.config import Config, load
@@ -266,7 +267,7 @@ def compare_events(pair: Comparison, reader: Reader, window: Window, dead_letter
     for message in reader.read(pair.new_topic, window.since_ms, None if now_stamped else end_ms):
         try:
             event = _DECODE(message.value() or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             continue  # not one that the daemon made of an old message
         match = pattern.fullmatch(event.id)
         if match is None or not wanted.has(int(match[1]), int(match[2])):

@@ -13,9 +13,14 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaProducer
 
+from ingestd._fastpath import UNREADABLE
+from ingestd.client.events import UNWRITABLE
+from ingestd.client.filters import fault_name
 from ingestd.client.intake import LOG, SLICE_S, Letter, joined
 from ingestd.client.loop import BlockingConsumer
 from ingestd.errors import IngestdError
+from ingestd.model import Fault
+from ingestd.unreadable import why_unreadable
 
 PUBLISH_TIMEOUT_S: Final = 30.0
 _ENCODE = msgspec.json.Encoder().encode
@@ -60,7 +65,7 @@ class Producer:
 
         Raises PublishFailed, and TypeError for what JSON can't hold.
         """
-        payload = bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else _ENCODE(value)
+        payload = bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else _as_json(value)
         reported = threading.Event()
         errors: list[KafkaError] = []
 
@@ -97,6 +102,13 @@ class Producer:
         self.close()
 
 
+def _as_json(value: Any) -> bytes:
+    try:
+        return _ENCODE(value)
+    except UNWRITABLE as error:
+        raise TypeError(f"the value can't be written as JSON: {error}") from error
+
+
 class _JsonDecoder:
     """Key and value of each message; what is no JSON is a dead letter."""
 
@@ -108,9 +120,14 @@ class _JsonDecoder:
         if value is None:
             return Letter(message, "decode", "tombstone", "the record has no value")
         try:
-            return key.decode() if key is not None else None, msgspec.json.decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return Letter(message, "decode", "not_json", str(error))
+            name = key.decode() if key is not None else None
+        except UnicodeDecodeError:
+            return Letter(message, "decode", fault_name(Fault.INVALID_UTF8), "the key is not valid UTF-8")
+        try:
+            return name, msgspec.json.decode(value)
+        except UNREADABLE as error:
+            fault, reason = why_unreadable(value, error)
+            return Letter(message, "decode", fault_name(fault or Fault.NOT_JSON), reason)
 
 
 class Consumer(BlockingConsumer[tuple[str | None, Any]]):

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from ingestd._librdkafka import MockCluster
+from ingestd.cli.daemon_client import _UnixConnection as UnixConnection
 from tests.support.daemon_process import DaemonProcess
 from tests.support.harness import event, mock_cluster, publish
 from tests.support.redis_node import RedisNode
@@ -81,6 +82,23 @@ def test_a_tap_that_matches_nothing_that_there_is_is_refused(daemon: DaemonProce
     done = ingestd("tap", "--type", "spam", config=daemon.config_path)
     assert done.returncode == 1
     assert "match.types: 'spam' is no type" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"{", "not valid JSON"),
+        (b'{"mask":["\xff"]}', "not valid UTF-8"),
+        (b'{"match":' + b"[" * 5000, "nested more than 500"),
+        (b'{"rate":0}', ""),
+    ],
+)
+def test_a_tap_that_asks_for_nonsense_is_told_why(daemon: DaemonProcess, tmp_path: Path, body: bytes, why: str):
+    connection = UnixConnection(str(tmp_path / "control.sock"), 20.0)
+    connection.request("POST", "/tap", body)
+    answer = connection.getresponse()
+    assert answer.status == 400 and why in answer.read().decode()
+    connection.close()
 
 
 def test_reload_says_what_it_changed_and_what_waits_for_a_restart(cluster: MockCluster, daemon: DaemonProcess):

@@ -38,6 +38,7 @@ LEVELS = {
     "_fastpath": 2,
     "ledger": 2,
     "taps": 3,
+    "unreadable": 3,
     "rules": 2,
     "reload": 2,
     "legacy": 3,
