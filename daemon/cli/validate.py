@@ -18,9 +18,17 @@ from ingestd import config_check
 from ingestd.cli import EXIT_CONFIG, config_option, librdkafka_options
 from ingestd.cli.topics import REACH_PREFIXES, Cluster, ClusterError, size_mend
 from ingestd.config import Config, KafkaConfig, RedisConfig, find, load, secret_path, unreadable_files
-from ingestd.errors import ConfigError, Problem
+from ingestd.errors import ConfigError, Problem, RedisProtocolError
 from ingestd.kafka_options import message_bytes_max
-from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
+from ingestd.sinks.redis_control import (
+    DIAL_TIMEOUT_S,
+    ONE_TRY,
+    Endpoint,
+    RedisRefused,
+    credentials,
+    find_endpoint,
+    knock,
+)
 from ingestd.topic_pattern import TopicPattern
 
 REDIS_VERSION_MIN = (6, 2)
@@ -239,8 +247,9 @@ class RedisAnswer(NamedTuple):
 
 
 async def ask_redis(config: RedisConfig) -> RedisAnswer:
-    """Raises redis.RedisError, OSError or ValueError."""
+    """Raises RedisRefused, RedisProtocolError, redis.RedisError, OSError or ValueError."""
     endpoint = await find_endpoint(config)
+    await knock(config, endpoint)
     username, password = credentials(config)
     scheme = "redis" if endpoint.tls is None else "rediss"
     url = (
@@ -269,7 +278,7 @@ async def ask_redis(config: RedisConfig) -> RedisAnswer:
         info = await client.info()
         try:
             save = (await client.config_get("save")).get("save", "")
-        except redis.ResponseError:  # CONFIG may be forbidden or renamed
+        except redis.RedisError:  # CONFIG may be forbidden or renamed
             save = None
         return RedisAnswer(endpoint, info, save)
     finally:
@@ -280,19 +289,29 @@ def check_redis(config: RedisConfig, findings: Findings) -> None:
     path = "redis.url" if config.sentinel is None else "redis.sentinel"
     try:
         answer = asyncio.run(asyncio.wait_for(ask_redis(config), REDIS_TIMEOUT_S))
-    except redis.AuthenticationError as error:
-        findings.fault("redis.password_file", f"Redis refuses the user or the password: {error}", "or redis.username")
+    except RedisRefused as error:
+        refused(path, error, findings)
         return
     except TimeoutError:
         findings.fault(path, "Redis does not answer in time", "start it, or correct the address")
         return
-    except redis.ResponseError as error:
-        findings.fault(path, f"Redis answers with an error: {error}", "its user needs INFO, SET, ZADD, EXPIRE and more")
+    except RedisProtocolError as error:
+        findings.fault(path, str(error), "correct the address or redis.tls")
         return
     except (redis.RedisError, OSError, ValueError) as error:
         findings.fault(path, f"Redis does not answer: {error}", "start it, or correct the address or redis.tls")
         return
     judge_redis(config, path, answer, findings)
+
+
+def refused(path: str, error: RedisRefused, findings: Findings) -> None:
+    """Redis is there and answers with an error: it says which."""
+    if error.of_login:
+        findings.fault("redis.password_file", f"Redis refuses the user or the password: {error}", "or redis.username")
+    elif str(error).startswith("NOPERM"):
+        findings.fault(path, f"Redis answers with an error: {error}", "its user needs INFO, SET, ZADD, EXPIRE and more")
+    else:
+        findings.fault(path, f"Redis answers with an error: {error}", "ask again when it is ready, or correct the URL")
 
 
 def judge_redis(config: RedisConfig, path: str, answer: RedisAnswer, findings: Findings) -> None:

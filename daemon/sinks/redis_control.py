@@ -3,6 +3,7 @@
 Runs on: the loop. The data plane dials on its own; this is for what happens once a connection.
 """
 
+import asyncio
 import ssl
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from ingestd.config import RedisConfig, read_secret, secret_path
+from ingestd.errors import RedisProtocolError, RedisUnavailable
 
 DIAL_TIMEOUT_S = 5.0
 # Whoever asks tries again himself. redis-py's ten tries keep a fail-over waiting a minute for a host that is gone.
@@ -42,9 +44,60 @@ class ServerFacts(NamedTuple):
     memory_policy: str
 
 
+class RedisRefused(RedisUnavailable):
+    """The server answered with an error line, such as `WRONGPASS invalid username-password pair`."""
+
+    @property
+    def of_login(self) -> bool:
+        """Whether the user or the password is what it refuses."""
+        line = str(self)
+        return line.startswith("WRONGPASS") or "AUTH" in line
+
+
+def command(*words: str | int) -> bytes:
+    """One command as RESP, for the few that are not written by the fast path."""
+    texts = [str(word).encode() for word in words]
+    return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%s\r\n" % (len(text), text) for text in texts)
+
+
 def credentials(config: RedisConfig) -> tuple[str | None, str | None]:
     """(user name, password), read anew each time so that a changed file is used at the next connect."""
     return config.username, read_secret(config.password_file) if config.password_file else None
+
+
+def login(config: RedisConfig, endpoint: Endpoint) -> list[bytes]:
+    """AUTH and SELECT. Each is answered with one line."""
+    username, password = credentials(config)
+    auth = [] if password is None else [command("AUTH", *([username] if username else []), password)]
+    return [*auth, command("SELECT", endpoint.database)]
+
+
+async def knock(config: RedisConfig, endpoint: Endpoint) -> None:
+    """Log in and ask for INFO, without redis-py: its errors lack the word that Redis puts first, and which class has
+    which cause changes with its releases. Raises RedisRefused, RedisProtocolError, OSError or TimeoutError."""
+    async with asyncio.timeout(DIAL_TIMEOUT_S):
+        if endpoint.path:
+            reader, writer = await asyncio.open_unix_connection(endpoint.path)
+        else:
+            reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=endpoint.tls)
+        try:
+            commands = [*login(config, endpoint), command("INFO", "server")]
+            writer.write(b"".join(commands))
+            for _ in commands:
+                _judge(await reader.readline())
+        finally:
+            writer.close()
+
+
+def _judge(line: bytes) -> None:
+    """The first line of a reply."""
+    text = line.decode("utf-8", "replace").strip()
+    if not line:
+        raise ConnectionResetError("it closed the connection")
+    if line.startswith(b"-"):
+        raise RedisRefused(text[1:])
+    if not line.startswith((b"+", b"$")):
+        raise RedisProtocolError(f"what answers there is no Redis: {text[:60]!r}")
 
 
 def _tls_context(config: RedisConfig) -> ssl.SSLContext:
