@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ingestd import config_check
 from ingestd._fastpath import UNREADABLE
 from ingestd.cli import config_option
-from ingestd.cli.topics import UNIT_MS, ClusterError
+from ingestd.cli.topics import CLIENT_ERRORS, UNIT_MS, ClusterError, no_answer
 from ingestd.config import Config, load
 from ingestd.errors import IngestdError
 from ingestd.kafka_options import client_options
@@ -127,8 +127,8 @@ class Reader:
         try:
             starts = self._offsets(topic, since_ms)
             ends = self._ends(topic) if until_ms is None else self._offsets(topic, until_ms)
-        except KafkaException as error:
-            raise ClusterError(f"{topic}: {error.args[0].str()}") from None
+        except CLIENT_ERRORS as error:
+            raise ClusterError(f"{topic}: {no_answer(error)}") from None
         left = {partition: ends[partition] for partition, start in starts.items() if start < ends[partition]}
         total = sum(end - starts[partition] for partition, end in left.items())
         task = self._progress.add_task(topic, total=total)

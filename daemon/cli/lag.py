@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import click
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
 from ingestd import config_check
 from ingestd.cli import config_option
-from ingestd.cli.topics import ANSWER_TIMEOUT_S, Cluster, ClusterError
+from ingestd.cli.topics import ANSWER_TIMEOUT_S, CLIENT_ERRORS, Cluster, ClusterError, no_answer
 from ingestd.config import Config, load
 from ingestd.peek import NO_TIME, Peeker
 
@@ -72,8 +72,8 @@ class Asker:
         for place in partitions:
             try:
                 start, end = self.peeker.consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)
-            except KafkaException as error:
-                raise ClusterError(error.args[0].str()) from None
+            except CLIENT_ERRORS as error:
+                raise ClusterError(no_answer(error)) from None
             offset = committed.get((place.topic, place.partition), -1)
             first = max(start, offset) if offset >= 0 else start
             rows.append(Row(place.topic, place.partition, offset, start, end, max(0, end - first), 0.0))
