@@ -195,12 +195,18 @@ def test_connections_beyond_the_limit_are_closed_and_those_within_go_on(monkeypa
 
 def test_a_stop_is_bounded_with_an_answer_under_way_and_a_silent_client():
     async def work() -> None:
+        under_way = asyncio.Event()
+
+        async def told(request: web.Request) -> web.Response:
+            under_way.set()
+            return await slow(request)
+
         server = HttpServer("127.0.0.1:0", "http.listen", LOG, answer_timeout_s=None)
-        await server.start(ROUTES)
+        await server.start((web.get("/slow", told),))
         clients = [await dial(server), await dial(server)]
         clients[0][1].write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         await clients[0][1].drain()
-        await asyncio.sleep(0.05)
+        await under_way.wait()
         started_s = time.monotonic()
         await server.stop()
         assert time.monotonic() - started_s < http.STOP_TIMEOUT_S + MULTIPLIER
