@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -80,7 +81,13 @@ def test_it_answers_on_a_port_and_on_a_socket(tmp_path: Path):
     run(work())
 
 
-def test_localhost_is_every_loopback_address_that_there_is():
+def test_localhost_is_every_loopback_address_that_there_is(monkeypatch: pytest.MonkeyPatch):
+    def with_hosts_file(host: str, *rest: Any, **more: Any) -> list[Any]:
+        addresses = ("127.0.0.1", "::1") if host == "localhost" else (host,)
+        return [row for address in addresses for row in real(address, *rest, **more)]
+
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", with_hosts_file)  # a bare machine has no /etc/hosts
     (port,) = free_ports(1)
 
     async def work() -> None:
