@@ -140,8 +140,10 @@ def test_top_shows_one_picture_in_words(cluster: MockCluster, daemon: DaemonProc
     publish(cluster, [event(str(n)) for n in range(50)])
     done = ingestd("top", "--times", "1", "--interval", "0.5", config=daemon.config_path)
     assert done.returncode == 0, done.stderr
-    for words in ("bottleneck", "Nothing: it keeps up.", "The loop's time", "Lag: ", "observability.events-0"):
+    for words in ("bottleneck", "The loop's time", "Lag: ", "observability.events-0"):
         assert words in done.stdout
+    # Which of the two is the machine's affair.
+    assert "Nothing: it keeps up." in done.stdout or "CPU is short" in done.stdout
 
 
 def test_a_daemon_that_is_not_there_is_a_failure_that_says_where(tmp_path: Path):
