@@ -227,7 +227,7 @@ def test_stop_from_another_thread_ends_a_wait_and_a_back_off(world: World):
             timer.start()
             begun_s = time.monotonic()
             first.consume_events(handler or (lambda found: None))
-            assert time.monotonic() - begun_s < 10
+            assert time.monotonic() - begun_s < 10 * MULTIPLIER
             timer.join()
     assert world.committed() is None
 
@@ -240,7 +240,7 @@ def test_close_is_bounded_when_the_brokers_are_gone(world: World):
     begun_s = time.monotonic()
     first.close()
     first.close()
-    assert time.monotonic() - begun_s < 5
+    assert time.monotonic() - begun_s < 5 * MULTIPLIER
     world.cluster.broker_up()
 
 
