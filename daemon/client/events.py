@@ -1,11 +1,10 @@
-"""Events as programs see them. Fields in, JSON bytes out, and back. Pure (design 6.1).
+"""The event as programs see it, and its JSON: `Event`, its type, level and time. No I/O.
 
 The wire form is that of the Go package that this library replaces: one JSON object with the fields of `Event` in their
 order; the optional ones are left out when they are empty. Unknown fields are accepted and ignored.
 """
 
 import re
-import uuid
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any, Final
@@ -111,7 +110,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
         try:
             wire = _DECODE(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidEvent(f"no event: {error}") from error
+            raise InvalidEvent(f"not an event: {error}") from error
         kind = TYPE_ALIASES.get(wire.type or "", wire.type or "")
         level = (wire.level or "").lower()
         try:
@@ -131,7 +130,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
                 data=wire.data,
             )
         except ValueError as error:
-            raise InvalidEvent(f"no event: {error}") from error
+            raise InvalidEvent(f"not an event: {error}") from error
 
 
 class _Wire(msgspec.Struct):
@@ -182,8 +181,3 @@ def format_timestamp(time_ns: int) -> str:
     whole = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
     return f"{whole}{fraction}Z"
-
-
-def new_event_id() -> str:
-    """UUIDv4, as the Go package makes it."""
-    return str(uuid.uuid4())

@@ -147,7 +147,8 @@ def test_large_headers_and_bodies_are_refused():
     async def work() -> None:
         async with served() as server, Endpoint(server.address) as endpoint:
             assert (await endpoint.get("/hello", **{"X-Large": "x" * (2 * http_server.HEADER_BYTES_MAX)}))[0] == 400
-            for size, status in ((http_server.BODY_BYTES_MAX, 200), (http_server.BODY_BYTES_MAX + 1, 413)):
+            # One of exactly the limit is refused by aiohttp 3.13, and not by 3.14.
+            for size, status in ((http_server.BODY_BYTES_MAX - 1, 200), (http_server.BODY_BYTES_MAX + 1, 413)):
                 async with endpoint.session.post("/echo", data=b"x" * size) as response:
                     assert response.status == status
 

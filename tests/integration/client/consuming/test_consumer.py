@@ -13,10 +13,10 @@ from confluent_kafka import Producer
 
 from ingestd._librdkafka import MockCluster
 from ingestd.client import compat
+from ingestd.client.consuming.consume_loop import Reject
 from ingestd.client.consuming.consumer import Consumer
+from ingestd.client.consuming.dead_letters import DeadLetterFailed
 from ingestd.client.consuming.filters import EventFilter
-from ingestd.client.consuming.intake import DeadLetterFailed
-from ingestd.client.consuming.loop import Reject
 from ingestd.client.events import Event
 from tests.support import consumer_program
 from tests.support.daemon_process import DEAD_LETTER, INPUT
