@@ -12,13 +12,18 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaProducer
 
+from .._fastpath import UNREADABLE
 from ..config.kafka_connection import servers_text
 from ..config.kafka_producers import client_message_producer_options
 from ..errors import IngestdError
+from ..events.unreadable import why_unreadable
+from ..events.vocabulary import Fault
 from .closing import Closing
 from .consuming.blocking_consumer import BlockingConsumer
 from .consuming.dead_letters import DeadLetter
+from .consuming.filters import fault_name
 from .consuming.options import SLICE_S
+from .events import UNWRITABLE
 from .log import LOG
 
 PUBLISH_TIMEOUT_S: Final = 30.0
@@ -56,7 +61,7 @@ class Producer(Closing):
 
         Raises PublishFailed, and TypeError for what JSON can't hold.
         """
-        payload = bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else _ENCODE(value)
+        payload = bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else _as_json(value)
         reported = threading.Event()
         errors: list[KafkaError] = []
 
@@ -85,6 +90,13 @@ class Producer(Closing):
         self._producer.flush(self._timeout_s)
 
 
+def _as_json(value: Any) -> bytes:
+    try:
+        return _ENCODE(value)
+    except UNWRITABLE as error:
+        raise TypeError(f"the value can't be written as JSON: {error}") from error
+
+
 class _JsonDecoder:
     """Key and value of each message; what is not JSON is a dead letter."""
 
@@ -96,9 +108,14 @@ class _JsonDecoder:
         if value is None:
             return DeadLetter(message, "decode", "tombstone", "the record has no value")
         try:
-            return key.decode() if key is not None else None, msgspec.json.decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return DeadLetter(message, "decode", "not_json", str(error))
+            name = key.decode() if key is not None else None
+        except UnicodeDecodeError:
+            return DeadLetter(message, "decode", fault_name(Fault.INVALID_UTF8), "the key is not valid UTF-8")
+        try:
+            return name, msgspec.json.decode(value)
+        except UNREADABLE as error:
+            fault, reason = why_unreadable(value, error)
+            return DeadLetter(message, "decode", fault_name(fault or Fault.NOT_JSON), reason)
 
 
 class Consumer(BlockingConsumer[tuple[str | None, Any]]):

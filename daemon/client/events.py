@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
+from .._fastpath import UNREADABLE
 from ..errors import IngestdError
+from ..events.unreadable import why_unreadable
 from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES
 
 
@@ -30,7 +32,7 @@ class EventType(StrEnum):
 
 
 class Level(StrEnum):
-    """How grave it is, least first. `warn` and `critical` are aliases, in any case."""
+    """How severe it is, least first. `warn` and `critical` are aliases, in any case."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -101,7 +103,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
         """The event as it stands on the wire. Raises InvalidEvent for what JSON cannot hold."""
         try:
             return _ENCODE(self)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        except UNWRITABLE as error:
             raise InvalidEvent(f"the event can't be written as JSON: {error}") from error
 
     @classmethod
@@ -109,8 +111,10 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
         """An event from its bytes. Absent and null fields are empty. Raises InvalidEvent."""
         try:
             wire = _DECODE(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidEvent(f"not an event: {error}") from error
+        except UNREADABLE as error:
+            # A lone surrogate in a text becomes what it is in bytes: no UTF-8.
+            payload = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else bytes(value)
+            raise InvalidEvent(f"no event: {why_unreadable(payload, error)[1]}") from error
         kind = TYPE_ALIASES.get(wire.type or "", wire.type or "")
         level = (wire.level or "").lower()
         try:
@@ -151,6 +155,8 @@ class _Wire(msgspec.Struct):
     data: Any = None
 
 
+# What encoding raises for a value that JSON can't hold.
+UNWRITABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 # Go's "no time".
 ZERO_TIMESTAMP: Final = "0001-01-01T00:00:00Z"
 _DECODE = msgspec.json.Decoder(_Wire).decode

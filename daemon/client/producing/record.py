@@ -23,7 +23,7 @@ from ..context import (
     traceparent_start,
     w3c_span_id,
 )
-from ..events import Event, EventType, InvalidEvent, Level, parse_timestamp_ns
+from ..events import UNWRITABLE, Event, EventType, InvalidEvent, Level, parse_timestamp_ns
 from ..ids import new_event_id
 
 TYPES: Final[dict[str, EventType]] = {kind.value: kind for kind in EventType} | {
@@ -39,8 +39,6 @@ _SECONDS_TEXT: Final = len("2026-11-24T09:01:01")
 
 _encoder: Final = msgspec.json.Encoder()
 encode: Final = _encoder.encode
-# What they raise for a value that JSON can't hold.
-UNWRITABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
 Header = tuple[str, bytes | str]  # a text only where it has no zero byte, at which librdkafka's copy would end
 Headers = list[Header]
 _Ids = tuple[tuple[Header, ...], str | None]

@@ -22,13 +22,13 @@ import redis.exceptions
 
 from ..._fastpath import Batch, IndexCache, ReplyReader, rebuild_index
 from ...backoff import delay_s
-from ...config.redis_options import DIAL_TIMEOUT_S, Endpoint, credentials, tls_context
+from ...config.redis_options import DIAL_TIMEOUT_S, Endpoint, tls_context
 from ...config.schema import RedisConfig
 from ...errors import RedisProtocolError, RedisUnavailable
 from ...telemetry.happenings import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR
 from ...telemetry.loop_phases import REDIS
 from ...telemetry.runtime import Runtime
-from .redis_server import ServerFacts, find_endpoint, read_facts
+from .redis_server import ServerFacts, command, find_endpoint, login, read_facts
 
 # First words of errors after which the same bytes may succeed later. NOAUTH and NOPERM wait for the operator, and so do
 # ASK and MOVED, which say that this is a node of a Cluster: no event is bad for that.
@@ -53,12 +53,6 @@ TRANSIENT_ERRORS = frozenset(
 )
 UNKNOWN_COMMAND = "ERR unknown command"  # renamed or switched off in redis.conf: for the operator, too
 WATCH_INTERVAL_S = 0.25
-
-
-def command(*words: str | int) -> bytes:
-    """One command as RESP, for the few that are not written by the fast path."""
-    texts = [str(word).encode() for word in words]
-    return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%s\r\n" % (len(text), text) for text in texts)
 
 
 class _Sent:
@@ -324,12 +318,7 @@ class RedisSink:
 
     async def _shake_hands(self, link: _Link, endpoint: Endpoint) -> None:
         """AUTH, SELECT and a name. Each is answered with one line, as everything that follows."""
-        username, password = credentials(self._config)
-        commands = []
-        if password is not None:
-            commands.append(command("AUTH", username, password) if username else command("AUTH", password))
-        commands.append(command("SELECT", endpoint.database))
-        commands.append(command("CLIENT", "SETNAME", self._client_name))
+        commands = [*login(self._config, endpoint), command("CLIENT", "SETNAME", self._client_name)]
         assert link.transport is not None
         link.transport.write(b"".join(commands))
         async with asyncio.timeout(DIAL_TIMEOUT_S):
