@@ -25,12 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import events
-from ingestd.cli.mock_cluster import MockClusterProcess
+from ingestd.cli.demo.mock_cluster import MockClusterProcess
 from ingestd.client import Event, Producer
 from ingestd.client.context import DEFAULT_HEADER_NAMES
-from ingestd.client.delivery import DeliveryFuture
-from ingestd.client.options import settle
-from ingestd.client.record import RecordMaker
+from ingestd.client.producing.delivery import DeliveryFuture
+from ingestd.client.producing.options import settle
+from ingestd.client.producing.record import RecordMaker
 
 TOPIC = "observability.events"
 PARTITIONS = 4

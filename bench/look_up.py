@@ -20,8 +20,8 @@ from rich.progress import track
 from rich.table import Table
 
 from bench import events
-from ingestd.cli.private_redis import PrivateRedis
-from ingestd.client.store import AsyncEventStore, EventStore
+from ingestd.cli.demo.private_redis import PrivateRedis
+from ingestd.client.lookup.store import AsyncEventStore, EventStore
 from tests.support.stored import Loader
 
 GROUP_EVENTS = 100

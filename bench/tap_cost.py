@@ -11,9 +11,10 @@ import sys
 
 from bench.events import make
 from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
-from ingestd.config import Config, MatchConfig
-from ingestd.rules import compile_rules, table_arguments
-from ingestd.taps import Tap, Taps
+from ingestd.config.schema import Config
+from ingestd.events.rules import MatchConfig, compile_rules
+from ingestd.observers.taps import Tap, Taps
+from ingestd.pipeline.route_table import table_arguments
 
 EVENTS, BATCHES_MAX = 2000, 24
 STAMP_MS = 1_799_999_999_123
@@ -28,7 +29,7 @@ def run(mode: str, batch_count: int) -> int:
     tap = Tap(MatchConfig(services=("payments",)), 50, True, ["metadata.user"])
     if mode != "none":
         taps.open(tap)
-    compiled, topics = compile_rules(config.rules, config.kafka.topics)
+    compiled, topics = compile_rules(config.rules, config.kafka.topics.outputs())
     table = RouteTable(compiled, taps=taps.rules, dead_taps=taps.dead_taps, **table_arguments(config))
     rows = [(make(index).payload, STAMP_MS, "in", 0, index % 4, index, None, False) for index in range(EVENTS)]
     batches = [Batch(EVENTS) for _ in range(BATCHES_MAX)]
@@ -39,7 +40,7 @@ def run(mode: str, batch_count: int) -> int:
         clock_s[0] += BATCH_S
         process_batch(batch, table, cache, STAMP_MS // 1000)
         if mode == "look":
-            taps.look(batch, lambda slot: "in", topics.names)
+            taps.look(batch, lambda index: "in", topics.names)
     return tap.seen
 
 

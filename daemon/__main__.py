@@ -1,5 +1,23 @@
-"""`python -m ingestd`: the command line."""
+"""`ingestd` and `python -m ingestd`: the command line, or the one command that installs what it needs."""
 
-from ingestd.cli import main
+import sys
 
-main()
+from .errors import MissingExtra, missing_extra
+
+
+def main() -> None:
+    """The entry point. Ends the process."""
+    try:
+        # The client library is installed without click, and this script with it.
+        from .cli import main as run
+
+        run()
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error, "the command line", "daemon")
+        if not isinstance(missing, MissingExtra):
+            raise
+        sys.exit(f"ingestd: {missing}")
+
+
+if __name__ == "__main__":
+    main()

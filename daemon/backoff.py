@@ -1,4 +1,4 @@
-"""How long to wait before the next try. Attempt number in, seconds out. Pure but for the random source given."""
+"""Back-off: how long to wait before the next try, doubling, with jitter."""
 
 from random import Random
 

@@ -1,30 +1,20 @@
-"""Every error that ingestd raises on purpose, and what the catcher has to do about it.
+"""Every error that ingestd raises on purpose.
 
 IngestdError
   ConfigError              a config that may not run; carries every problem at once        exit 78
-  NativeEdgeError          librdkafka is missing, too old or of another layout            exit 1
+  MissingExtra             a package is not installed; says the command that installs it   exit 1
+  NativeEdgeError          librdkafka is missing, too old or of another layout             exit 1
   KafkaFailure             librdkafka refused a call; carries its code and name
   SinkError
-    RedisUnavailable       the same bytes may succeed later                               RETRY
-    RedisProtocolError     what came back is no reply to what was sent                    RECONNECT (retry)
+    RedisUnavailable       the same bytes may succeed later: they are sent again
+    RedisProtocolError     what came back is no reply to what was sent: the connection is made again
 """
 
-from enum import Enum
 from typing import NamedTuple
-
-
-class Disposition(Enum):
-    """The three answers to a failure. There is no fourth: an error without one stops the daemon."""
-
-    RETRY = "retry"
-    DEAD_LETTER = "dead_letter"
-    STOP = "stop"
 
 
 class IngestdError(Exception):
     """Base of all."""
-
-    disposition = Disposition.STOP
 
 
 class Problem(NamedTuple):
@@ -48,6 +38,35 @@ class ConfigError(IngestdError):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
+# What comes by an extra: module -> the name under which it is installed, and the smallest extra that brings it.
+EXTRA_OF = {
+    "redis": ("redis", "lookup"),
+    "yaml": ("PyYAML", "config"),
+    "aiohttp": ("aiohttp", "daemon"),
+    "click": ("click", "daemon"),
+    "prometheus_client": ("prometheus-client", "daemon"),
+    "rich": ("rich", "daemon"),
+    "uvloop": ("uvloop", "daemon"),
+}
+
+
+class MissingExtra(IngestdError, ImportError):
+    """A package that only some uses of ingestd need is not installed. The text has the command that installs it."""
+
+
+def missing_extra(error: ModuleNotFoundError, use: str, extra: str | None = None) -> ImportError:
+    """What to raise in place of `error`: MissingExtra when the module comes by an extra, else `error` itself.
+
+    extra: the one that `use` needs as a whole; None: the smallest that has the module.
+    """
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRA_OF:
+        return error
+    package, smallest = EXTRA_OF[module]
+    command = f"pip install 'ingestd[{extra or smallest}]'"
+    return MissingExtra(f"{use} needs {package}, which is not installed: {command}", name=module)
+
+
 class NativeEdgeError(IngestdError):
     """The librdkafka of the confluent-kafka wheel is not one that the native edge was tried with."""
 
@@ -68,10 +87,6 @@ class SinkError(IngestdError):
 class RedisUnavailable(SinkError):
     """Redis is not there, is loading, or refuses writes for now: the same bytes may succeed later."""
 
-    disposition = Disposition.RETRY
-
 
 class RedisProtocolError(SinkError):
     """A reply that fits no command: the connection is closed and the batches are sent again on a new one."""
-
-    disposition = Disposition.RETRY

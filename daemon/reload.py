@@ -1,72 +1,73 @@
-"""What a changed config asks of a running daemon. Two configs in; what changed, by what it needs, out. Pure."""
+"""Reloads the config of a running daemon: reads the file again and takes over what needs no restart."""
 
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple
 
-from ingestd.config import Config, Section
-
-# What takes effect between two batches: key paths, or with a dot at their end all that is below. Every other key is
-# built into a handle of librdkafka, a socket or a name, and needs a restart.
-LIVE: Final = (
-    "rules",
-    "storage.",
-    "kafka.partition_by",
-    "redis.username",  # these two at the next connect
-    "redis.password_file",
-    "redis.reply_timeout_ms",
-    "redis.on_unavailable",
-    "redis.on_full",
-    "observability.",
-    "pipeline.batch_events_max",
-    "pipeline.in_flight_events_max",
-    "pipeline.drain_timeout_ms",
-    "pipeline.dead_letter.",
-    "health.",
-    "logging.level",
-)
+from .config import changes, checks
+from .config.schema import Config
+from .errors import ConfigError, Problem
+from .telemetry.happenings import RELOAD_REFUSED, RELOADED, RELOADED_PARTLY
+from .telemetry.runtime import Runtime
 
 
-class Changes(NamedTuple):
-    """Key paths in the order of the config: those that are taken over, and those that wait for a restart."""
+class Reloaded(NamedTuple):
+    """What a reload came to. With problems nothing was changed."""
 
-    live: tuple[str, ...]
-    restart: tuple[str, ...]
-
-
-def changes(old: Config, new: Config) -> Changes:
-    """What differs between the config that runs and the one that was read."""
-    changed = list(_changed(old, new, ""))
-    return Changes(
-        tuple(path for path in changed if _is_live(path)), tuple(path for path in changed if not _is_live(path))
-    )
+    live: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
-def live_part(old: Config, new: Config) -> Config:
-    """The config that runs after a reload: `new` where that takes effect at once, `old` where it needs a restart."""
-    return _merged(old, new, "")
+class Reloader:
+    """Runs on: the loop. One reload at a time.
 
+    read: gives the config as its file has it now, or raises ConfigError; None: there is no file. in_force: the config
+    that runs; take_over: swaps it. announced: systemd hears that a reload is under way.
+    """
 
-def _merged(old: Any, new: Any, path: str) -> Any:
-    fields = {}
-    for name in old.__struct_fields__:
-        here = f"{path}.{name}" if path else name
-        before, after = getattr(old, name), getattr(new, name)
-        if isinstance(before, Section) and isinstance(after, Section):
-            fields[name] = _merged(before, after, here)
-        else:
-            fields[name] = after if _is_live(here) else before
-    return type(old)(**fields)
+    def __init__(
+        self,
+        *,
+        read: Callable[[], Config] | None,
+        in_force: Callable[[], Config],
+        take_over: Callable[[Config], None],
+        announced: Callable[[], AbstractAsyncContextManager[None]],
+        runtime: Runtime,
+    ) -> None:
+        self._read = read
+        self._in_force = in_force
+        self._take_over = take_over
+        self._announced = announced
+        self._happenings = runtime.happenings
+        self._loop = asyncio.get_running_loop()
+        self._one_at_a_time = asyncio.Lock()
 
+    async def reload(self) -> Reloaded:
+        """Read the config's file again and take over, between two batches, what needs no restart.
 
-def _is_live(path: str) -> bool:
-    return any(path == key or (key.endswith(".") and path.startswith(key)) for key in LIVE)
+        A file with a problem changes nothing. What needs a restart is named, and stays as it was.
+        """
+        async with self._one_at_a_time, self._announced():
+            try:
+                new = await self._read_again()
+                live = changes.live_part(self._in_force(), new)
+                # Each file may be sound and what runs of both not: an output that is still an input, for instance.
+                checks.ensure(live, "the new config, without what needs a restart")
+            except ConfigError as error:
+                problems = [str(problem) for problem in error.problems]
+                self._happenings.note(RELOAD_REFUSED, "refused", source=error.source, problems=problems)
+                return Reloaded(problems=tuple(error.problems))
+            changed, restart = changes.changes(self._in_force(), new)
+            if changed:
+                self._take_over(live)
+            what = (RELOADED_PARTLY, "partly") if restart else (RELOADED, "ok")
+            self._happenings.note(*what, changed=changed, need_a_restart=restart)
+            return Reloaded(changed, restart)
 
-
-def _changed(old: Any, new: Any, path: str) -> Iterator[str]:
-    for name in old.__struct_fields__:
-        here = f"{path}.{name}" if path else name
-        before, after = getattr(old, name), getattr(new, name)
-        if isinstance(before, Section) and isinstance(after, Section):
-            yield from _changed(before, after, here)
-        elif before != after:
-            yield here
+    async def _read_again(self) -> Config:
+        if self._read is None:
+            raise ConfigError([Problem("(file)", "this daemon was started without a config file")])
+        # On a helper thread: a large file would keep the loop from its batches.
+        return await self._loop.run_in_executor(None, self._read)

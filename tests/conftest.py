@@ -15,7 +15,7 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
-from ingestd.cli.private_redis import find_server
+from ingestd.cli.demo.private_redis import find_server
 from ingestd.errors import IngestdError
 from tests.support import kafka_node, systemd_lab
 from tests.support.kafka_node import KafkaNode
@@ -25,7 +25,6 @@ SEED = int(os.environ.get("INGESTD_TEST_SEED", random.SystemRandom().randrange(1
 os.environ["INGESTD_TEST_SEED"] = str(SEED)  # workers of pytest-xdist make the same tests of it
 OUTLIVES_HANGUP = "INGESTD_TEST_OUTLIVES_HANGUP"  # set here, for the workers
 REQUIRE_ALL = os.environ.get("INGESTD_REQUIRE_ALL") == "1"
-
 
 
 def hear_signals() -> None:

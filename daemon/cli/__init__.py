@@ -1,13 +1,13 @@
-"""The command line. Words in, an exit code out: 0 done, 1 failed, 2 usage, 78 bad config, 130 Ctrl-C."""
+"""The command line `ingestd`. Exit codes: 0 done, 1 failed, 2 usage, 78 bad config, 130 Ctrl-C."""
 
 import importlib
 import sys
 
 import click
 
-from ingestd import __version__
-from ingestd.errors import ConfigError, IngestdError
-from ingestd.logs import to_journal
+from .. import __version__
+from ..errors import ConfigError, IngestdError
+from ..telemetry.logs import to_journal
 
 EXIT_CONFIG = 78  # sysexits.h EX_CONFIG: systemd is told not to restart after it
 
@@ -29,7 +29,7 @@ VERBS = {
 
 
 class _Verbs(click.Group):
-    """Loads `ingestd.cli.<verb>` when it is needed; a dash in a verb is an underscore in its module."""
+    """Loads the module of a verb when it is needed; a dash in a verb is an underscore in its module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -37,7 +37,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        return importlib.import_module(f"ingestd.cli.{name.replace('-', '_')}").command
+        module = "demo.command" if name == "demo" else name.replace("-", "_")
+        return importlib.import_module(f".{module}", __package__).command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -1,4 +1,4 @@
-"""`ingestd events`: what is stored, by id. An id in; a timeline, a waterfall or JSON out."""
+"""`ingestd events`: shows what is stored by id, as a timeline, a waterfall or JSON."""
 
 import contextlib
 import json
@@ -14,8 +14,15 @@ import redis
 from redis.asyncio.connection import parse_url
 from rich.console import Console
 
-from ingestd.cli import config_option
-from ingestd.cli.events_view import (
+from ..client.events import Event
+from ..client.lookup.plans import Filters
+from ..client.lookup.store import EventStore
+from ..config.loading import load
+from ..config.schema import RedisConfig
+from ..errors import IngestdError
+from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
+from . import config_option
+from .shared.events_view import (
     Timeline,
     Waterfall,
     card,
@@ -26,13 +33,7 @@ from ingestd.cli.events_view import (
     trace_notes,
     tree_object,
 )
-from ingestd.cli.times import Moment, Span
-from ingestd.client.events import Event
-from ingestd.client.look_up import Filters
-from ingestd.client.store import EventStore
-from ingestd.config import RedisConfig, load
-from ingestd.errors import IngestdError
-from ingestd.model import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
+from .shared.times import Moment, Span
 
 PAGE_EVENTS = 500
 POLL_INTERVAL_S = 0.5

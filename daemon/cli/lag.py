@@ -1,4 +1,4 @@
-"""`ingestd lag`: how far this group is behind, asked of the cluster alone. A config in; a table or JSON out."""
+"""`ingestd lag`: how far this group is behind, asked of the cluster alone."""
 
 import json
 import re
@@ -7,18 +7,19 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import click
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
-from ingestd import config_check
-from ingestd.cli import config_option
-from ingestd.cli.topics import ANSWER_TIMEOUT_S, Cluster, ClusterError
-from ingestd.config import Config, load
-from ingestd.peek import NO_TIME, Peeker
+from ..config import checks
+from ..config.loading import load
+from ..config.schema import Config
+from ..observers.record_times import NO_TIME, RecordTimeReader
+from . import config_option
+from .topics import ANSWER_TIMEOUT_S, CLIENT_ERRORS, Cluster, ClusterError, no_answer
 
 # One look at the oldest unread record of each partition that is behind: for all of them together.
-PEEK_TIMEOUT_S: Final = 10.0
+READ_TIMEOUT_S: Final = 10.0
 
 
 class Row(NamedTuple):
@@ -51,10 +52,10 @@ class Asker:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.cluster = Cluster(config.kafka)
-        self.peeker = Peeker(config.kafka, f"{config.kafka.client_id or 'ingestd'}-lag")
+        self.reader = RecordTimeReader(config.kafka, f"{config.kafka.client_id or 'ingestd'}-lag")
 
     def close(self) -> None:
-        self.peeker.rest()
+        self.reader.rest()
 
     def partitions(self) -> list[TopicPartition]:
         metadata = self.cluster.metadata()
@@ -71,9 +72,9 @@ class Asker:
         rows = []
         for place in partitions:
             try:
-                start, end = self.peeker.consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)
-            except KafkaException as error:
-                raise ClusterError(error.args[0].str()) from None
+                start, end = self.reader.consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)
+            except CLIENT_ERRORS as error:
+                raise ClusterError(no_answer(error)) from None
             offset = committed.get((place.topic, place.partition), -1)
             first = max(start, offset) if offset >= 0 else start
             rows.append(Row(place.topic, place.partition, offset, start, end, max(0, end - first), 0.0))
@@ -83,7 +84,7 @@ class Asker:
     def ages(self, behind: list[Row]) -> dict[tuple[str, int], float]:
         """Seconds since the oldest uncommitted record of each, where it could be read in time."""
         offsets = {(row.topic, row.partition): max(row.log_start, row.committed) for row in behind}
-        times_ms = self.peeker.times_ms(offsets, PEEK_TIMEOUT_S)
+        times_ms = self.reader.times_ms(offsets, READ_TIMEOUT_S)
         now_s = time.time()
         return {
             key: round(max(0.0, now_s - time_ms / 1000), 3) for key, time_ms in times_ms.items() if time_ms != NO_TIME
@@ -131,7 +132,7 @@ def command(config_path: str | None, as_json: bool) -> int:
     the oldest record that is not committed.
     """
     config = load(config_path)
-    config_check.ensure(config)
+    checks.ensure(config)
     asker = Asker(config)
     try:
         state = as_dict(config.kafka.group_id, asker.rows(), time.time())

@@ -1,4 +1,4 @@
-"""`ingestd migrate-config`: a config of the pipeline before ingestd in; a new one, and what was left out, out."""
+"""`ingestd migrate-config`: turns a config of the pipeline before ingestd into a new one, and says what is left out."""
 
 import re
 import sys
@@ -10,9 +10,13 @@ from urllib.parse import unquote, urlsplit
 import click
 import yaml
 
-from ingestd import config_check
-from ingestd.config import StrictLoader, TopicsConfig, keys, parse
-from ingestd.errors import ConfigError, IngestdError, Problem
+from ..config import checks
+from ..config.keys import keys
+from ..config.loading import parse
+from ..config.schema import Config, TopicsConfig
+from ..config.variables import UnsetVariable
+from ..config.yaml_file import StrictLoader
+from ..errors import ConfigError, IngestdError, Problem
 
 # Old key path -> new one, where the name has changed. Those that are spelt as they were need no line.
 RENAMED: Final = {
@@ -89,7 +93,7 @@ class Migration:
         self.left_out: list[Problem] = []
         self.notes: list[str] = []
         self.to_mend: list[Problem] = []
-        self._known = {path for path, _ in keys()}
+        self._known = {path for path, _ in keys(Config)}
 
     def run(self) -> None:
         self._move_redis()
@@ -165,10 +169,10 @@ class Migration:
         """What does not fit its key is left out; what makes no sense together is named."""
         for _ in range(2):
             try:
-                self.to_mend = config_check.check(parse(self.text()))
+                self.to_mend = checks.check(parse(self.text()))
                 return
             except ConfigError as error:
-                unset = [problem for problem in error.problems if problem.what.startswith("the environment has no")]
+                unset = [problem for problem in error.problems if isinstance(problem, UnsetVariable)]
                 if len(unset) == len(error.problems):
                     self.notes += [f"{problem.path}: {problem.what}; so the rest was not checked" for problem in unset]
                     return

@@ -4,8 +4,8 @@ import json
 
 import click
 
-from ingestd.cli import EXIT_CONFIG
-from ingestd.cli.daemon_client import find, place_options
+from . import EXIT_CONFIG
+from .shared.daemon_client import find, place_options
 
 
 @click.command("reload")

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
-from ingestd import config_check, logs
-from ingestd.cli import config_option
-from ingestd.config import Config, find, load
+from ..config import checks
+from ..config.loading import find, load
+from ..config.schema import Config
+from ..telemetry import logs
+from . import config_option
 
 
 @click.command("run")
@@ -26,11 +28,11 @@ def command(config_path: str | None, books_file: Path | None) -> int:
 
     def read() -> Config:
         config = load(config_path)
-        config_check.ensure(config, str(find(config_path)))
+        checks.ensure(config, str(find(config_path)))
         return config
 
     config = read()
     log = logs.set_up(config.logging.level, config.logging.format)
-    from ingestd.app import serve  # the compiled rooms are loaded only by those who need them
+    from ..app import serve  # the compiled modules are loaded only by those who need them
 
     return serve(config, log, books_file, read)

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from ingestd.cli.daemon_client import find, place_options
+from .shared.daemon_client import find, place_options
 
 LEVEL_STYLES = {"error": "red", "fatal": "bold red", "warning": "yellow", "debug": "dim"}
 VERDICT_STYLES = {"routed": "green", "dropped": "yellow", "dead": "red"}
@@ -33,7 +33,7 @@ def match_of(
     labels: tuple[tuple[str, str], ...],
     correlation_ids: tuple[str, ...],
 ) -> dict[str, Any]:
-    """The match form of a rule (design 6.4): AND between the keys, OR within."""
+    """The match form of a rule: AND between the keys, OR within."""
     by_name: dict[str, list[str]] = {}
     for name, value in labels:
         by_name.setdefault(name, []).append(value)

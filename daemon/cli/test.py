@@ -14,14 +14,16 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from ingestd import config_check
-from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
-from ingestd.cli import config_option
-from ingestd.config import Config, RuleConfig, load
-from ingestd.errors import ConfigError
-from ingestd.legacy import Converter
-from ingestd.model import FAULT_MESSAGES, Action, Fault, Verdict
-from ingestd.rules import compile_rules, table_arguments
+from .._fastpath import Batch, IndexCache, RouteTable, process_batch
+from ..config import checks
+from ..config.loading import load
+from ..config.schema import Config
+from ..errors import ConfigError
+from ..events.old_topics import Converter
+from ..events.rules import RuleConfig, compile_rules
+from ..events.vocabulary import FAULT_MESSAGES, Action, Fault, Verdict
+from ..pipeline.route_table import table_arguments
+from . import config_option
 
 VERDICT_STYLES = {"routed": "green", "dropped": "yellow", "dead": "red"}
 ENDING_ACTIONS = ("drop", "keep", "route")
@@ -75,9 +77,9 @@ class Tester:
         self.index_only = topic in config.kafka.index_only_topics
         self.rules = config.rules
         service = config.observability.event_streaming.service_name
-        self.convert = Converter(config.legacy_topics(), service, config.pipeline.event_bytes_max)
+        self.convert = Converter(config.old_topics(), service, config.pipeline.event_bytes_max)
         settings = table_arguments(config)
-        compiled, self.topics = compile_rules(config.rules, config.kafka.topics)
+        compiled, self.topics = compile_rules(config.rules, config.kafka.topics.outputs())
         self.table = RouteTable(compiled, **settings)
         # A rule alone, made to drop what it matches, tells whether it matches. `sample` stays as it is: then it tells
         # whether the event is sampled away.
@@ -91,7 +93,7 @@ class Tester:
     def process(self, table: RouteTable, payload: bytes, offset: int, now_s: float) -> Batch:
         self.cache.clear()
         self.batch.load([(payload, int(now_s * 1000), self.topic, 0, 0, offset, None, self.index_only)])
-        self.convert(self.batch, lambda slot: self.topic)
+        self.convert(self.batch, lambda index: self.topic)
         process_batch(self.batch, table, self.cache, int(now_s))
         return self.batch
 
@@ -175,7 +177,7 @@ def command(config_path: str | None, events: BinaryIO, as_json: bool, topic: str
     letter and why; the rules that it meets; the topics, the Redis keys and the index entries with their times to live.
     """
     config = load(config_path)
-    problems = config_check.check(config)
+    problems = checks.check(config)
     if problems:
         raise ConfigError(problems)
     tester = Tester(config, topic or default_topic(config))

@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ingestd import bottleneck
-from ingestd.cli.daemon_client import DaemonClient, find, place_options
+from ..observers import bottleneck
+from .shared.daemon_client import DaemonClient, find, place_options
 
 PARTITIONS_SHOWN: Final = 8
 BAR_COLUMNS: Final = 30

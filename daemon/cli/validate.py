@@ -1,4 +1,4 @@
-"""`ingestd validate`: a config in; every problem of it, of the cluster and of Redis out, each with its key and mend."""
+"""`ingestd validate`: every problem of a config, of the cluster and of Redis, each with its key and the mend."""
 
 import asyncio
 import json
@@ -9,19 +9,21 @@ from typing import Any, NamedTuple
 
 import click
 import redis
-import redis.asyncio
 from confluent_kafka.admin import ClusterMetadata
 from rich.console import Console
 from rich.text import Text
 
-from ingestd import config_check
-from ingestd.cli import EXIT_CONFIG, config_option, librdkafka_options
-from ingestd.cli.topics import REACH_PREFIXES, Cluster, ClusterError, size_mend
-from ingestd.config import Config, KafkaConfig, RedisConfig, find, load, secret_path, unreadable_files
-from ingestd.errors import ConfigError, Problem
-from ingestd.kafka_options import message_bytes_max
-from ingestd.sinks.redis_control import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
-from ingestd.topic_pattern import TopicPattern
+from ..config import checks, librdkafka_check
+from ..config.kafka_connection import CONNECTION_PREFIXES, message_bytes_max
+from ..config.loading import find, load
+from ..config.redis_options import DIAL_TIMEOUT_S, Endpoint
+from ..config.schema import Config, KafkaConfig, RedisConfig
+from ..config.secrets import unreadable_files
+from ..config.topic_pattern import TopicPattern
+from ..errors import ConfigError, Problem, RedisProtocolError
+from ..pipeline.sinks.redis_server import RedisRefused, connect, find_endpoint, knock
+from . import EXIT_CONFIG, config_option
+from .topics import Cluster, ClusterError, size_mend
 
 REDIS_VERSION_MIN = (6, 2)
 # Finding the master and asking it, each with its own dialling and reply.
@@ -32,7 +34,7 @@ CREATE_MEND = "ingestd topics create"
 KAFKA_PATHS = (
     "kafka.brokers",
     "kafka.security",
-    *(f"kafka.{side}_options.{prefix}" for side in ("consumer", "producer") for prefix in REACH_PREFIXES),
+    *(f"kafka.{side}_options.{prefix}" for side in ("consumer", "producer") for prefix in CONNECTION_PREFIXES),
 )
 REDIS_PATHS = ("redis.",)
 
@@ -95,12 +97,12 @@ class Findings:
 def check_offline(config: Config, findings: Findings) -> None:
     """What can be seen without a cluster."""
     missing = list(unreadable_files(config))
-    findings.problems += [*config_check.check(config), *missing]
-    verdict = librdkafka_options.check(config, not missing)
-    findings.problems += verdict.problems
-    findings.warnings += verdict.warnings
+    findings.problems += [*checks.check(config), *missing]
+    report = librdkafka_check.check(config, not missing)
+    findings.problems += report.problems
+    findings.warnings += report.warnings
     findings.checked.append("the config: keys, values, topics, rules, files")
-    findings.checked.append(f"{verdict.option_count} options by librdkafka {verdict.version}")
+    findings.checked.append(f"{report.option_count} options by librdkafka {report.version}")
 
 
 def check_online(config: Config, findings: Findings) -> None:
@@ -120,7 +122,7 @@ def check_kafka(config: Config, findings: Findings) -> None:
     if metadata is None:
         return
     check_inputs(config, metadata, findings)
-    outputs = config_check.outputs(config)
+    outputs = checks.outputs(config)
     for topic, path in outputs.items():
         if topic not in metadata.topics:
             findings.fault(path, f"the cluster has no topic {topic}, or it may not be seen", CREATE_MEND)
@@ -182,8 +184,8 @@ def check_inputs(config: Config, metadata: ClusterMetadata, findings: Findings) 
     inputs = config.input_topics()
     for topic in inputs:
         path = "kafka.topics.observability_events" if config.kafka.input_topics is None else "kafka.input_topics"
-        if topic in config.legacy_topics():
-            path = f"kafka.topics.{config.legacy_topics()[topic]}"
+        if topic in config.old_topics():
+            path = f"kafka.topics.{config.old_topics()[topic]}"
         if topic in config.kafka.index_only_topics:
             path = "kafka.index_only_topics"
         if topic.startswith("^"):
@@ -239,37 +241,15 @@ class RedisAnswer(NamedTuple):
 
 
 async def ask_redis(config: RedisConfig) -> RedisAnswer:
-    """Raises redis.RedisError, OSError or ValueError."""
+    """Raises RedisRefused, RedisProtocolError, redis.RedisError, OSError or ValueError."""
     endpoint = await find_endpoint(config)
-    username, password = credentials(config)
-    scheme = "redis" if endpoint.tls is None else "rediss"
-    url = (
-        config.url
-        if config.sentinel is None
-        else f"{scheme}://{address(endpoint.host, endpoint.port)}/{endpoint.database}"
-    )
-    files = {
-        "ssl_ca_certs": config.tls.ca_file,
-        "ssl_certfile": config.tls.cert_file,
-        "ssl_keyfile": config.tls.key_file,
-    }
-    secure = {} if endpoint.tls is None else {key: str(secret_path(name)) for key, name in files.items() if name}
-    dialling = {} if endpoint.path else {"socket_connect_timeout": DIAL_TIMEOUT_S}
-    client = redis.asyncio.Redis.from_url(
-        url,
-        username=username,
-        password=password,
-        socket_timeout=DIAL_TIMEOUT_S,
-        retry=ONE_TRY,
-        decode_responses=True,
-        **dialling,
-        **secure,
-    )
+    await knock(config, endpoint)
+    client = connect(config, endpoint, decode_responses=True)
     try:
         info = await client.info()
         try:
             save = (await client.config_get("save")).get("save", "")
-        except redis.ResponseError:  # CONFIG may be forbidden or renamed
+        except redis.RedisError:  # CONFIG may be forbidden or renamed
             save = None
         return RedisAnswer(endpoint, info, save)
     finally:
@@ -280,19 +260,29 @@ def check_redis(config: RedisConfig, findings: Findings) -> None:
     path = "redis.url" if config.sentinel is None else "redis.sentinel"
     try:
         answer = asyncio.run(asyncio.wait_for(ask_redis(config), REDIS_TIMEOUT_S))
-    except redis.AuthenticationError as error:
-        findings.fault("redis.password_file", f"Redis refuses the user or the password: {error}", "or redis.username")
+    except RedisRefused as error:
+        refused(path, error, findings)
         return
     except TimeoutError:
         findings.fault(path, "Redis does not answer in time", "start it, or correct the address")
         return
-    except redis.ResponseError as error:
-        findings.fault(path, f"Redis answers with an error: {error}", "its user needs INFO, SET, ZADD, EXPIRE and more")
+    except RedisProtocolError as error:
+        findings.fault(path, str(error), "correct the address or redis.tls")
         return
     except (redis.RedisError, OSError, ValueError) as error:
         findings.fault(path, f"Redis does not answer: {error}", "start it, or correct the address or redis.tls")
         return
     judge_redis(config, path, answer, findings)
+
+
+def refused(path: str, error: RedisRefused, findings: Findings) -> None:
+    """Redis is there and answers with an error: it says which."""
+    if error.of_login:
+        findings.fault("redis.password_file", f"Redis refuses the user or the password: {error}", "or redis.username")
+    elif str(error).startswith("NOPERM"):
+        findings.fault(path, f"Redis answers with an error: {error}", "its user needs INFO, SET, ZADD, EXPIRE and more")
+    else:
+        findings.fault(path, f"Redis answers with an error: {error}", "ask again when it is ready, or correct the URL")
 
 
 def judge_redis(config: RedisConfig, path: str, answer: RedisAnswer, findings: Findings) -> None:

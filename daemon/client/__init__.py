@@ -1,7 +1,29 @@
 """For other people's programs: publish, read and look up observability events.
 
-The names below are loaded when they are first used, so that importing this costs nothing, and so that a program which
-publishes needs neither Redis nor the daemon's compiled rooms.
+The names below are loaded when they are first used, so that importing this costs nothing. Publishing and consuming need
+what `pip install ingestd` brings, confluent-kafka and msgspec; looking up needs `ingestd[lookup]`, and a service that
+reads its config from a file `ingestd[config]`.
+
+Threads of its own, each begun when it is first needed:
+
+    ingestd-delivery     one a producer: brings librdkafka's reports to futures and callbacks
+    ingestd-consumer     one an AsyncConsumer: the calls of Kafka that wait
+    ingestd-close        one a consumer, at its end: leaving the group may take its time
+    asyncio's executor   flush and close of an AsyncProducer
+
+librdkafka's threads beside them run no Python. What several threads share is behind these locks. Only under the last
+one may others be taken, by a log handler of the program that publishes: so no two threads wait for each other.
+
+    SharedProducer._opening      which sender takes the next event, and whether there will be one
+    SharedProducer._using        flush, purge and destroy of a sender: one at a time
+    SharedProducer._room         threads that wait for room in a full queue
+    BatchReports._counting       the reports of one batch
+    _Waiting.condition           one future that somebody waits for
+    delivery._making_condition   the making of that
+    LogHandler._counting         dropped records
+    GroupMember._using           confluent-kafka's consumer, and whether it is closed
+
+A child of a fork begins with new ones, as another thread of its parent may have held them. It makes its own consumers.
 """
 
 from importlib import import_module
@@ -9,63 +31,63 @@ from typing import TYPE_CHECKING, Any
 
 # For type checkers and editors: the same names as in _MODULES, which a test holds to be so.
 if TYPE_CHECKING:
-    from ingestd.client.async_consumer import AsyncConsumer as AsyncConsumer
-    from ingestd.client.async_producer import AsyncProducer as AsyncProducer
-    from ingestd.client.consumer import Consumer as Consumer
-    from ingestd.client.context import HeaderNames as HeaderNames
-    from ingestd.client.context import TraceContext as TraceContext
-    from ingestd.client.context import attach as attach
-    from ingestd.client.context import bind as bind
-    from ingestd.client.context import current as current
-    from ingestd.client.context import detach as detach
-    from ingestd.client.context import extract as extract
-    from ingestd.client.context import inject as inject
-    from ingestd.client.delivery import BatchFailed as BatchFailed
-    from ingestd.client.delivery import Delivery as Delivery
-    from ingestd.client.delivery import DeliveryFailed as DeliveryFailed
-    from ingestd.client.delivery import ProducerClosed as ProducerClosed
-    from ingestd.client.delivery import PublishError as PublishError
-    from ingestd.client.delivery import QueueFull as QueueFull
-    from ingestd.client.events import Event as Event
-    from ingestd.client.events import EventType as EventType
-    from ingestd.client.events import InvalidEvent as InvalidEvent
-    from ingestd.client.events import Level as Level
-    from ingestd.client.filters import EventFilter as EventFilter
-    from ingestd.client.intake import ConsumerFailed as ConsumerFailed
-    from ingestd.client.intake import DeadLetterFailed as DeadLetterFailed
-    from ingestd.client.log_handler import LogHandler as LogHandler
-    from ingestd.client.loop import Reject as Reject
-    from ingestd.client.producer import Producer as Producer
-    from ingestd.client.service import AsyncEventStreamingService as AsyncEventStreamingService
-    from ingestd.client.service import EventStreamingService as EventStreamingService
-    from ingestd.client.store import AsyncEventStore as AsyncEventStore
-    from ingestd.client.store import EventStore as EventStore
+    from .consuming.async_consumer import AsyncConsumer as AsyncConsumer
+    from .consuming.consume_loop import Reject as Reject
+    from .consuming.consumer import Consumer as Consumer
+    from .consuming.dead_letters import DeadLetterFailed as DeadLetterFailed
+    from .consuming.filters import EventFilter as EventFilter
+    from .consuming.group_member import ConsumerFailed as ConsumerFailed
+    from .context import HeaderNames as HeaderNames
+    from .context import TraceContext as TraceContext
+    from .context import attach as attach
+    from .context import bind as bind
+    from .context import current as current
+    from .context import detach as detach
+    from .context import extract as extract
+    from .context import inject as inject
+    from .events import Event as Event
+    from .events import EventType as EventType
+    from .events import InvalidEvent as InvalidEvent
+    from .events import Level as Level
+    from .lookup.store import AsyncEventStore as AsyncEventStore
+    from .lookup.store import EventStore as EventStore
+    from .producing.async_producer import AsyncProducer as AsyncProducer
+    from .producing.delivery import BatchFailed as BatchFailed
+    from .producing.delivery import Delivery as Delivery
+    from .producing.delivery import DeliveryFailed as DeliveryFailed
+    from .producing.delivery import ProducerClosed as ProducerClosed
+    from .producing.delivery import PublishError as PublishError
+    from .producing.delivery import QueueFull as QueueFull
+    from .producing.log_handler import LogHandler as LogHandler
+    from .producing.producer import Producer as Producer
+    from .service import AsyncEventStreamingService as AsyncEventStreamingService
+    from .service import EventStreamingService as EventStreamingService
 
 _MODULES = {
-    "AsyncConsumer": "async_consumer",
-    "AsyncEventStore": "store",
+    "AsyncConsumer": "consuming.async_consumer",
+    "AsyncEventStore": "lookup.store",
     "AsyncEventStreamingService": "service",
-    "AsyncProducer": "async_producer",
-    "BatchFailed": "delivery",
-    "Consumer": "consumer",
-    "ConsumerFailed": "intake",
-    "DeadLetterFailed": "intake",
-    "Delivery": "delivery",
-    "DeliveryFailed": "delivery",
+    "AsyncProducer": "producing.async_producer",
+    "BatchFailed": "producing.delivery",
+    "Consumer": "consuming.consumer",
+    "ConsumerFailed": "consuming.group_member",
+    "DeadLetterFailed": "consuming.dead_letters",
+    "Delivery": "producing.delivery",
+    "DeliveryFailed": "producing.delivery",
     "Event": "events",
-    "EventFilter": "filters",
-    "EventStore": "store",
+    "EventFilter": "consuming.filters",
+    "EventStore": "lookup.store",
     "EventStreamingService": "service",
     "EventType": "events",
     "HeaderNames": "context",
     "InvalidEvent": "events",
     "Level": "events",
-    "LogHandler": "log_handler",
-    "Producer": "producer",
-    "ProducerClosed": "delivery",
-    "PublishError": "delivery",
-    "QueueFull": "delivery",
-    "Reject": "loop",
+    "LogHandler": "producing.log_handler",
+    "Producer": "producing.producer",
+    "ProducerClosed": "producing.delivery",
+    "PublishError": "producing.delivery",
+    "QueueFull": "producing.delivery",
+    "Reject": "consuming.consume_loop",
     "TraceContext": "context",
     "attach": "context",
     "bind": "context",

@@ -1,29 +1,30 @@
-"""Event streaming for a service. The config and Redis in; traces, correlated events and look-ups out.
+"""EventStreamingService: traces, correlated events and look-ups for one service, configured by config.yaml.
 
 `EventStreamingService` is for threads, `AsyncEventStreamingService` for asyncio; both have the same methods.
 """
 
 import os
 from collections.abc import Coroutine
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from ingestd.client.async_producer import AsyncProducer
-from ingestd.client.context import AnyHeaders, HeaderNames, HeadersT, TraceContext
-from ingestd.client.context import extract as extract_ids
-from ingestd.client.context import inject as inject_ids
-from ingestd.client.delivery import Delivery, DeliveryFuture
-from ingestd.client.events import Event, Level
-from ingestd.client.options import ProducerOptions
-from ingestd.client.producer import Core, Producer
-from ingestd.client.publishing import Labels, Metadata
-from ingestd.client.spans import TraceBlock, Tracer
-from ingestd.config import Config, load
-from ingestd.kafka_options import client_options
+from ..config.kafka_connection import service_connection_options
+from ..config.loading import load
+from ..config.schema import Config
+from .closing import AsyncClosing, Closing
+from .context import AnyHeaders, HeaderNames, HeadersT, TraceContext
+from .context import extract as extract_ids
+from .context import inject as inject_ids
+from .events import Event, Level
+from .producing.async_producer import AsyncProducer
+from .producing.delivery import Delivery, DeliveryFuture
+from .producing.options import ProducerOptions
+from .producing.producer import Core, Producer
+from .producing.publishing import Labels, Metadata
+from .spans import TraceBlock, Tracer
 
 if TYPE_CHECKING:
-    from ingestd.client.store import AsyncEventStore, EventStore  # pyright: ignore[reportMissingImports]
-    from ingestd.client.trace_tree import TraceTree  # pyright: ignore[reportMissingImports]
+    from .lookup.store import AsyncEventStore, EventStore  # pyright: ignore[reportMissingImports]
+    from .lookup.trace_tree import TraceTree  # pyright: ignore[reportMissingImports]
 
 AnyConfig = Config | str | os.PathLike[str]
 
@@ -44,14 +45,10 @@ class _Base:
     def _producer_arguments(self, options: ProducerOptions) -> tuple[tuple[str, ...], str, str, ProducerOptions]:
         kafka = self.config.kafka
         service = self.config.observability.event_streaming.service_name
-        connection = client_options(kafka, service)
-        of_config = {
-            name: value for name, value in connection.items() if name not in ("bootstrap.servers", "client.id")
-        }
         options = {
             "header_names": self.header_names,
             **options,
-            "librdkafka": of_config | dict(options.get("librdkafka", {})),
+            "librdkafka": service_connection_options(kafka) | dict(options.get("librdkafka", {})),
         }
         return kafka.brokers, kafka.topics.observability_events, service, options
 
@@ -99,7 +96,7 @@ class _Base:
         self._tracer.end(span, error)
 
 
-class EventStreamingService(_Base):
+class EventStreamingService(_Base, Closing):
     """Traces, correlated events and look-ups for one service, for threads.
 
         with EventStreamingService("config.yaml", "redis://localhost:6379/0") as service:
@@ -193,7 +190,7 @@ class EventStreamingService(_Base):
     def _look_up(self) -> "EventStore":
         # Not before: who only publishes needs no redis-py.
         if self._store is None:
-            from ingestd.client.store import EventStore  # pyright: ignore[reportMissingImports]
+            from .lookup.store import EventStore  # pyright: ignore[reportMissingImports]
 
             self._store = EventStore(self._redis)
         return self._store
@@ -210,17 +207,8 @@ class EventStreamingService(_Base):
             if self._store is not None:
                 self._store.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.producer.__exit__(kind, error, trace)
-        self.close()
-
-
-class AsyncEventStreamingService(_Base):
+class AsyncEventStreamingService(_Base, AsyncClosing):
     """EventStreamingService for asyncio: the same methods, to be awaited. redis: what `AsyncEventStore` takes."""
 
     def __init__(self, config: AnyConfig, redis: Any = None, **options: Unpack[ProducerOptions]) -> None:
@@ -296,7 +284,7 @@ class AsyncEventStreamingService(_Base):
     def _look_up(self) -> "AsyncEventStore":
         # Not before: who only publishes needs no redis-py.
         if self._store is None:
-            from ingestd.client.store import AsyncEventStore  # pyright: ignore[reportMissingImports]
+            from .lookup.store import AsyncEventStore  # pyright: ignore[reportMissingImports]
 
             self._store = AsyncEventStore(self._redis)
         return self._store
@@ -312,12 +300,3 @@ class AsyncEventStreamingService(_Base):
         finally:
             if self._store is not None:
                 await self._store.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.producer.__aexit__(kind, error, trace)
-        await self.close()

@@ -2,12 +2,16 @@
 
 Distributed tracing, correlation, structured publishing, filtering and routing, a producer and a consumer of one's own,
 storage and retrieval, health and errors. It starts all it needs, prints what it found, and exits 1 if anything is
-missing. Needs no broker, no root and no fixed port; takes about ten seconds.
+missing. Needs no broker, no root and no fixed port; takes about ten seconds. With `--stay` it reports nothing: the shop
+takes orders until Ctrl-C, for whoever wants to look around.
 """
 
+import argparse
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -198,9 +202,33 @@ def dead_letters(stack: Stack) -> None:
     check(True, f"half an event in {TOPICS.dead_letter}, with the reason in its headers")
 
 
+def stay(stack: Stack) -> None:
+    """The shop takes two orders a second until Ctrl-C (or SIGTERM, or its terminal is closed)."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: ended.set())
+    print("The shop is open: two orders a second, until Ctrl-C. To look around, in another terminal:\n")
+    print(f"  export INGESTD_CONFIG={stack.config_path}\n", flush=True)
+    shop = Shop(stack.config)
+    order_count = 0
+    try:
+        while not ended.wait(0.5):
+            shop.place_order(order_count)
+            order_count += 1
+    finally:
+        shop.close()
+    print(f"\nThe shop took {order_count} orders.")
+
+
 def main() -> int:
+    parser = argparse.ArgumentParser(description="Event streaming with ingestd, in one run on this machine.")
+    parser.add_argument("--stay", action="store_true", help="no report: take orders until Ctrl-C, to look around")
+    staying = parser.parse_args().stay
     with tempfile.TemporaryDirectory(prefix="ingestd-example-") as folder, running_stack(Path(folder)) as stack:
         print(f"A mock Kafka at {stack.bootstrap}, a private Redis, and the daemon")
+        if staying:
+            stay(stack)
+            return 0
         orders = take_orders(stack)
         own_count = own_producer(stack)
         own_consumer(stack)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from ingestd.client import EventStreamingService, Level, bind
-from ingestd.config import Config
+from ingestd.config.schema import Config
 
 Headers = MutableMapping[str, str]
 # One order in so many is refused.

@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ingestd.cli.mock_cluster import MockClusterProcess
-from ingestd.cli.private_redis import PrivateRedis
-from ingestd.config import Config, TopicsConfig, parse
+import yaml
+
+from ingestd.cli.demo.mock_cluster import MockClusterProcess
+from ingestd.cli.demo.private_redis import PrivateRedis
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config, TopicsConfig
 
 TOPICS = TopicsConfig()
 PAGER_TOPIC = "team.payments.pager"
@@ -37,12 +40,18 @@ def wait_until(probe: Callable[[], Any], what: str) -> Any:
     return found
 
 
-def config_of(bootstrap: str, redis_url: str) -> dict[str, Any]:
-    """The daemon's config.yaml, which the client library reads too."""
+def config_of(bootstrap: str, redis_url: str, control_socket: str) -> dict[str, Any]:
+    """The daemon's config.yaml, which the client library reads too: each program has its name from $SERVICE_NAME."""
     return {
         "kafka": {"brokers": [bootstrap]},
         "redis": {"url": redis_url},
-        "observability": {"event_streaming": {"service_name": "pipeline", "trace_sampling_rate": 1.0}},
+        "observability": {"event_streaming": {"service_name": "${SERVICE_NAME:-pipeline}", "trace_sampling_rate": 1.0}},
+        "health": {"interval_s": 1},
+        "http": {"listen": None},
+        "pipeline": {"commit_interval_ms": 200},
+        "control": {"socket": control_socket},
+        "logging": {"format": "plain"},
+        # The last key, so that another rule is a line at the end of the file.
         "rules": [
             # Filtering: noise is not stored and not routed. Routing: a copy of what the payments team is woken for.
             {"name": "no debug logs", "match": {"types": ["log"], "levels": ["debug"]}, "action": "drop"},
@@ -53,10 +62,6 @@ def config_of(bootstrap: str, redis_url: str) -> dict[str, Any]:
                 "topics": [PAGER_TOPIC],
             },
         ],
-        "health": {"interval_s": 1},
-        "http": {"listen": None},
-        "pipeline": {"commit_interval_ms": 200},
-        "logging": {"format": "plain"},
     }
 
 
@@ -99,7 +104,8 @@ def running_stack(folder: Path) -> Iterator[Stack]:
         server = PrivateRedis(folder)
         cleanup.callback(server.stop)
         config_path, books, log = folder / "config.yaml", folder / "books.json", folder / "daemon.log"
-        config_path.write_text(json.dumps(config_of(cluster.bootstrap, server.url), indent=2))
+        config = config_of(cluster.bootstrap, server.url, str(folder / "control.sock"))
+        config_path.write_text(yaml.safe_dump(config, sort_keys=False, width=120))
         words = [sys.executable, "-m", "ingestd", "run", "-c", str(config_path), "--books-file", str(books)]
         with open(log, "wb") as output:
             # In a session of its own: Ctrl-C reaches the example alone, which then stops the daemon in order.

@@ -10,11 +10,11 @@ import uvloop
 
 from ingestd._fastpath import Batch
 from ingestd._librdkafka import live_handles
-from ingestd.engine import POOL_MAX
+from ingestd.pipeline.engine import POOL_MAX
 from tests.support.daemon_process import INPUT
 from tests.support.harness import QUICK_GROUP, Harness, event, make_config, mock_cluster, publish, until
 from tests.support.redis_node import RedisNode
-from tests.unit.test_engine import World
+from tests.unit.pipeline.test_engine import World
 
 WARM_UP_BATCHES, BATCHES = 200, 1000
 # Of caches and of frames of the loop; what a batch left behind would be a thousand.
@@ -38,7 +38,7 @@ class EveryKind:
         self.taken = 0
         self.allowed = 0
 
-    def topic(self, slot: int) -> str:
+    def topic(self, index: int) -> str:
         return "in"
 
     def take(self, batch: Batch, records_max: int) -> bool:

@@ -12,11 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from ingestd.client.consumer import Consumer
+from ingestd.client.consuming.consumer import Consumer
 from ingestd.client.events import Event
-
-ROOT = Path(__file__).resolve().parents[2]
-
+from tests.support.paths import ROOT
 
 NEVER = 1 << 30
 

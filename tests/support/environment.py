@@ -4,6 +4,7 @@
     python3 tests/support/environment.py newest .venv-newest   the newest releases that pyproject.toml allows
     python3 tests/support/environment.py oldest .venv-oldest   the oldest releases of what pyproject.toml names
     python3 tests/support/environment.py differences .venv-newest
+    python3 tests/support/environment.py wheel-tools build/wheels/tools   what tools/wheels.lock names, for make wheels
     python3 tests/support/environment.py lock [--upgrade]
 
 It runs before anything is installed, so it needs the standard library only. uv does the work where it is on the PATH,
@@ -22,11 +23,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements.lock"
+WHEELS_LOCK = ROOT / "tools" / "wheels.lock"
 OLDEST_PYTHON = "3.11"
 LOCK_HEADER = f"""\
 # What every make target installs: made by `make lock` from pyproject.toml, for Python {OLDEST_PYTHON} and newer, x86_64
 # and aarch64. `make lock UPGRADE=1` takes the newest releases; without it, what is here stays.
 """
+WHEELS_LOCK_HEADER = "# What `make wheels` works with: made by `make lock` from tools/wheels.in.\n"
 
 
 class StepFailed(Exception):
@@ -131,6 +134,11 @@ def differences(folder: Path, python: str = "") -> None:
     print("\n".join([f"What differs from {LOCK.name} in {folder.name}:", *(rows or ["  nothing"])]), flush=True)
 
 
+def wheel_tools(folder: Path, python: str) -> None:
+    make_venv(folder, python)
+    install(folder, "installing the tools of make wheels", "--require-hashes", "-r", WHEELS_LOCK)
+
+
 def uv_command() -> str:
     """uv of the PATH, else one from PyPI in .cache/uv."""
     found, own = shutil.which("uv"), ROOT / ".cache" / "uv"
@@ -144,18 +152,24 @@ def uv_command() -> str:
 
 def lock(upgrade: bool) -> None:
     """Takes the requirements of the package, of all its extras and groups, and those of its build."""
-    words = [uv_command(), "pip", "compile", "pyproject.toml", "-", "--all-extras"]
-    words += [word for group in project().get("dependency-groups", {}) for word in ("--group", group)]
-    words += ["--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes", "--no-header"]
-    words += ["--quiet", "--output-file", LOCK.name, *(["--upgrade"] if upgrade else [])]
+    groups = [word for group in project().get("dependency-groups", {}) for word in ("--group", group)]
     build = "\n".join(project()["build-system"]["requires"])
-    subprocess.run(words, cwd=ROOT, input=build, text=True, check=True)
-    LOCK.write_text(LOCK_HEADER + LOCK.read_text())
+    write_lock(LOCK, LOCK_HEADER, ["pyproject.toml", "-", "--all-extras", *groups], upgrade, build)
+    write_lock(WHEELS_LOCK, WHEELS_LOCK_HEADER, [str(WHEELS_LOCK.with_suffix(".in"))], upgrade)
     print(f"{LOCK.name}: {len(locked_versions())} packages")
+
+
+def write_lock(file: Path, header: str, sources: list[str], upgrade: bool, standard_input: str = "") -> None:
+    words = [uv_command(), "pip", "compile", *sources]
+    words += ["--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes", "--no-header"]
+    words += ["--quiet", "--output-file", str(file), *(["--upgrade"] if upgrade else [])]
+    subprocess.run(words, cwd=ROOT, input=standard_input, text=True, check=True)
+    file.write_text(header + file.read_text())
 
 
 def main(action: str, *words: str) -> int:
     actions = {"locked": locked, "newest": newest, "oldest": oldest, "differences": differences}
+    actions["wheel-tools"] = wheel_tools
     try:
         if action == "lock":
             lock(upgrade=words == ("--upgrade",))

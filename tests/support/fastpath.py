@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ingestd._fastpath import Batch, IndexCache, RouteTable, process_batch
-from ingestd.config import MatchConfig, RuleConfig, TopicsConfig
-from ingestd.model import PartitionBy
-from ingestd.rules import CompiledRule, OutputTopics, compile_rules
+from ingestd.config.schema import TopicsConfig
+from ingestd.events.rules import CompiledRule, MatchConfig, OutputTopics, RuleConfig, compile_rules
+from ingestd.events.vocabulary import PartitionBy
 from tests.support.resp import Command, commands
 
 EVENT_BYTES_MAX = 1_048_576
@@ -15,7 +15,7 @@ NOW_S = 1_800_000_000
 TIMESTAMP_MS = 1_799_999_999_123
 CORRELATION_HEADERS = ["X-Correlation-ID", "correlation_id"]
 
-# design 6.4's defaults, but that nothing is trimmed
+# The config's defaults, but that nothing is trimmed
 SETTINGS: dict[str, Any] = {
     "partition_by": PartitionBy.TRACE,
     "event_bytes_max": EVENT_BYTES_MAX,
@@ -42,7 +42,7 @@ def rule(action: str, topics: Sequence[str] = (), rate: float | None = None, **m
 
 
 def compiled(rules: Iterable[RuleConfig]) -> tuple[tuple[CompiledRule, ...], OutputTopics]:
-    return compile_rules(tuple(rules), TopicsConfig())
+    return compile_rules(tuple(rules), TopicsConfig().outputs())
 
 
 def table(rules: Sequence[CompiledRule] = (), **settings: Any) -> RouteTable:

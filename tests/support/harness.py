@@ -1,4 +1,4 @@
-"""The daemon's rooms in this process, on the mock cluster: for faults that nothing else can make."""
+"""The daemon's components in this process, on the mock cluster: for faults that nothing else can make."""
 
 import asyncio
 import json
@@ -8,11 +8,13 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from ingestd import logs, source
 from ingestd._librdkafka import MockCluster
 from ingestd.app import App
-from ingestd.cli.mock_cluster import create_topics
-from ingestd.config import Config, parse
+from ingestd.cli.demo.mock_cluster import create_topics
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
+from ingestd.pipeline import topic_ids
+from ingestd.telemetry import logs
 from tests.support.daemon_process import ALL_TOPICS, merged
 from tests.support.wait import MULTIPLIER
 
@@ -37,7 +39,7 @@ def mock_cluster(partitions: int = 1) -> MockCluster:
     return cluster
 
 
-# A group of the mock cluster takes a session time-out less a second to balance anew.
+# A group of the mock cluster takes a session time-out less a second to balance again.
 QUICK_GROUP = {"session.timeout.ms": "1200", "heartbeat.interval.ms": "200"}
 
 
@@ -113,8 +115,8 @@ class Harness:
     async def __aenter__(self) -> App:
         log = logs.set_up("debug", "json")
         log.handlers[:] = [self.lines]
-        # The mock cluster does not tell topic ids, and a stop waits for the question that is under way.
-        source.TOPIC_ID_TIMEOUT_MS = 100
+        # The mock cluster does not answer for topic ids, and a stop waits for the question that is under way.
+        topic_ids.TOPIC_ID_TIMEOUT_MS = 100
         self.app = App(self.config, log, self.books_file)
         self._run = asyncio.create_task(self.app.run())
         return self.app
@@ -133,7 +135,7 @@ async def settled(app: App) -> None:
     """Joined, connected, and its own health events acknowledged."""
 
     def healthy() -> bool:
-        statuses = app.probes.statuses.values()
+        statuses = app.health_reports.statuses.values()
         return len(statuses) == 5 and all(status.value == "healthy" for status in statuses)
 
     await until(lambda: app.source.joined and healthy() and app.kafka.queue_length == 0, "the daemon is well and idle")

@@ -11,10 +11,10 @@ from pathlib import Path
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.support.paths import ROOT
 from tests.support.ports import free_ports
 from tests.support.wait import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 LIBS = ROOT / ".cache" / "kafka" / "libs"
 POM = ROOT / "tests" / "support" / "kafka" / "pom.xml"
 

@@ -12,7 +12,8 @@ from datetime import date
 
 import msgspec
 
-from ingestd.model import (
+from ingestd.events.rules import CompiledRule, sample_randomness
+from ingestd.events.vocabulary import (
     DEAD_LETTER_TOPIC_INDEX,
     INDEX_TTL_MARGIN_S,
     LEVEL_ALIASES,
@@ -26,7 +27,6 @@ from ingestd.model import (
     PartitionBy,
     Verdict,
 )
-from ingestd.rules import CompiledRule, sample_randomness
 
 SEND_HEADERS, SEND_DEAD = 1, 2
 RFC_3339 = re.compile(
@@ -36,7 +36,7 @@ BRACKETS_AND_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[][{}]', re.DOTALL)
 DEPTH_MAX = 500
 ZERO_TIME_MS = (date(1, 1, 1) - date(1970, 1, 1)).days * 86_400_000
 
-# (payload, timestamp_ms, topic, topic_slot, partition, offset, headers, index_only), as Batch.load takes it
+# (payload, timestamp_ms, topic, source_topic_index, partition, offset, headers, index_only), as Batch.load takes it
 Record = tuple[bytes | None, int, str, int, int, int, list[tuple[str, bytes]] | None, bool]
 Command = tuple[bytes, ...]
 
@@ -167,17 +167,28 @@ def read(payload: bytes | None, event_bytes_max: int) -> Event:
         raise Bad(Fault.TOMBSTONE)
     if len(payload) > event_bytes_max:
         raise Bad(Fault.TOO_LARGE)
+    fault = json_fault(payload)
+    if fault:
+        raise Bad(fault)
+    try:
+        return msgspec.json.decode(payload, type=Event)
+    except msgspec.DecodeError:
+        raise Bad(Fault.WRONG_FIELD_TYPE) from None
+
+
+def json_fault(payload: bytes) -> Fault:
+    """What is wrong with the bytes before any field is looked at."""
     try:
         payload.decode("utf-8")
-        if too_deep(payload):
-            raise Bad(Fault.TOO_DEEP)
-        return msgspec.json.decode(payload, type=Event)
     except UnicodeDecodeError:
-        raise Bad(Fault.INVALID_UTF8) from None
-    except msgspec.ValidationError:
-        raise Bad(Fault.WRONG_FIELD_TYPE) from None
+        return Fault.INVALID_UTF8
+    if too_deep(payload):
+        return Fault.TOO_DEEP
+    try:
+        msgspec.json.decode(payload, type=msgspec.Raw)
     except msgspec.DecodeError:
-        raise Bad(Fault.NOT_JSON) from None
+        return Fault.NOT_JSON
+    return Fault.NONE
 
 
 def too_deep(payload: bytes) -> bool:

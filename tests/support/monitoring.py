@@ -1,12 +1,11 @@
 """The table of metrics in docs/monitoring/README.md. METRICS in, Markdown out; run as a module it writes the file."""
 
-from pathlib import Path
-
 from prometheus_client import ProcessCollector
 
-from ingestd.metrics import METRICS
+from ingestd.telemetry.metrics import METRICS
+from tests.support.paths import ROOT
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "monitoring"
+FOLDER = ROOT / "docs" / "monitoring"
 BEGIN, END = "<!-- made by python -m tests.support.monitoring -->\n", "<!-- end -->\n"
 
 

@@ -13,7 +13,7 @@ import sys
 import threading
 
 from ingestd.client import DeliveryFailed, LogHandler, Producer
-from ingestd.client.producer import Producer as _Producer
+from ingestd.client.producing.producer import Producer as _Producer
 
 TOPIC = "observability.events"
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ingestd.model import Fault
+from ingestd.events.vocabulary import Fault
 from tests.support.fastpath import EVENT_BYTES_MAX
 
 TEN_STRING_FIELDS = (

@@ -16,11 +16,11 @@ import yaml
 
 from tests.support.daemon_process import merged
 from tests.support.kafka_node import KafkaNode
+from tests.support.paths import ROOT
 from tests.support.redis_node import RedisNode
 from tests.support.systemd_lab import SystemdLab
 from tests.support.wait import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "systemd"
 PREFIX = "opt/ingestd"
 ETC_UNITS = "/etc/systemd/system"
@@ -77,7 +77,7 @@ class InstalledLab:
         (prefix / "bin").mkdir()
         (prefix / "bin" / "python").symlink_to(python)
         script = prefix / "bin" / "ingestd"
-        script.write_text("#!/opt/ingestd/bin/python\nfrom ingestd.cli import main\nmain()\n")
+        script.write_text("#!/opt/ingestd/bin/python\nfrom ingestd.__main__ import main\nmain()\n")
         script.chmod(0o755)
         self.lab.run(f"/{PREFIX}/bin/python", "-m", "compileall", "-q", f"/{PREFIX}/lib", check=False)
 

@@ -2,13 +2,13 @@
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 LOCK = (ROOT / "requirements.lock").read_text()
 # Each begins at the start of a line; its hashes, and where it comes from, are indented below it.
 PINS = [entry for entry in re.split(r"\n(?=\S)", LOCK) if not entry.startswith("#")]

@@ -2,112 +2,99 @@
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from ingestd.cli import VERBS
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DAEMON = ROOT / "daemon"
-OTHERS = [path for place in ("bench/*.py", "tests/**/*.py", "examples/**/*.py") for path in ROOT.glob(place)]
+OTHERS = [
+    path for place in ("bench/*.py", "tests/**/*.py", "examples/**/*.py", "tools/*.py") for path in ROOT.glob(place)
+]
 SOURCES = sorted([*DAEMON.rglob("*.py"), *OTHERS, ROOT / "setup.py"])
 NATIVE = sorted([*DAEMON.glob("*.pyx"), *DAEMON.glob("*.pxd"), *DAEMON.rglob("*.pxi")])
 FUNCTION_LINES_MAX, FILE_LINES_MAX, LINE_MAX = 70, 500, 120
 
-# Design 3. A module may import those of a lower number, and its equals where the pair is named in PEERS.
+# A folder may import those of a lower number; its own modules may import each other, but not in a circle.
 LEVELS = {
-    "__init__": 0,
-    "model": 0,
+    "": 0,
     "errors": 0,
-    "phases": 0,
-    "metrics": 1,
-    "allocator": 0,
     "backoff": 0,
-    "bottleneck": 0,
-    "logs": 0,
-    "notify": 0,
-    "threads": 0,
     "_abi": 0,
-    "config": 1,
-    "occurrences": 2,
-    "http": 1,
-    "kafka_options": 2,
-    "topic_pattern": 2,
-    "config_check": 3,
-    "_fastpath": 2,
-    "ledger": 2,
-    "taps": 3,
-    "rules": 2,
-    "reload": 2,
-    "legacy": 3,
-    "health": 2,
-    "exposition": 2,
-    "_librdkafka": 3,
-    "peek": 3,
-    "beginnings": 4,
-    "source": 5,
-    "sinks": 3,
-    "sinks.redis_control": 3,
-    "sinks.kafka": 4,
-    "sinks.redis": 4,
-    "engine": 5,
-    "probes": 6,
-    "status": 6,
-    "control": 4,
-    "service": 7,
-    "app": 8,
-    "cli": 9,
-    "__main__": 10,
+    "_fastpath": 1,
+    "_librdkafka": 2,
+    "rate_limited_log": 0,
+    "events": 2,
+    "telemetry": 2,
+    "config": 3,
     "client": 4,
+    "pipeline": 4,
+    "observers": 5,
+    "diagnostics": 6,
+    "reload": 6,
+    "app": 7,
+    "cli": 8,
+    "__main__": 9,
 }
-# Types only: what the .pyi of a lower room names.
-PEERS = {("_fastpath", "rules")}
+# Types only: what the .pyi of a lower module names.
+TYPES_ONLY = {("_fastpath", "events.rules")}
 
 
 def module_of(path: Path) -> str:
     parts = path.relative_to(DAEMON).with_suffix("").parts
-    if parts[0] in ("_hot", "_edge"):
-        return "_fastpath" if parts[0] == "_hot" else "_librdkafka"
-    name = ".".join(parts)
-    return name.removesuffix(".__init__") if name != "__init__" else name
+    if path.suffix == ".pxi":
+        return f"_{parts[0]}"
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def group_of(module: str) -> str:
-    """Modules of the command line, and those of the client library, stand at one level and may import each other."""
-    return next((group for group in ("cli", "client") if module == group or module.startswith(f"{group}.")), module)
-
-
-def level_of(module: str) -> int:
-    return LEVELS[group_of(module)]
+def folder_of(module: str) -> str:
+    return module.split(".")[0]
 
 
 def imported(path: Path) -> set[str]:
-    """The modules of ingestd that a source names in its imports and cimports."""
-    text = path.read_text()
-    found = set(re.findall(r"^\s*(?:from|import|cimport)\s+ingestd\.([\w.]+)", text, re.M))
-    for names in re.findall(r"^\s*from ingestd import ([\w, ]+)", text, re.M):
-        found |= {name.strip() for name in names.split(",")} - {"__version__"}
-    for names in re.findall(r"^\s*from ingestd\.cli import ([\w, ]+)", text, re.M):
-        found |= {f"cli.{name.strip()}" for name in names.split(",")}
-    return found
+    """The modules of ingestd that a source names in its imports and cimports, all of which are relative."""
+    text = re.sub(r"\(\s*([^)]*?)\s*\)", lambda found: found[1].replace("\n", " "), path.read_text())
+    package = module_of(path).split(".")
+    package = package if path.name == "__init__.py" else package[:-1]
+    found = set()
+    for dots, module, names in re.findall(r"^\s*from (\.+)([\w.]*) c?import ([^#\n]+)", text, re.M):
+        base = [*package[: len(package) - len(dots) + 1], *filter(None, module.split("."))]
+        for name in filter(str.strip, names.split(",")):
+            whole = [*base, name.split(" as ")[0].strip()]
+            found.add(".".join(whole if is_module(whole) else base))
+    return found - {""}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [p for p in sorted(DAEMON.rglob("*.py*")) + NATIVE if p.suffix in (".py", ".pyx", ".pxi", ".pxd")],
-    ids=lambda p: str(p.relative_to(DAEMON)),
-)
+def is_module(parts: list[str]) -> bool:
+    place = DAEMON.joinpath(*parts)
+    return any(place.with_suffix(suffix).is_file() for suffix in (".py", ".pyx")) or (place / "__init__.py").is_file()
+
+
+def importing_sources() -> list[Path]:
+    return sorted([*DAEMON.rglob("*.py"), *DAEMON.rglob("*.pyi"), *NATIVE])
+
+
+@pytest.mark.parametrize("path", importing_sources(), ids=lambda p: str(p.relative_to(DAEMON)))
 def test_imports_go_down_only(path: Path):
     own = module_of(path)
     for name in imported(path):
-        below = level_of(name) < level_of(own)
-        assert below or group_of(name) == group_of(own) or (own, name) in PEERS, f"{own} imports {name}"
+        if (own, name) not in TYPES_ONLY and folder_of(name) != folder_of(own):
+            assert LEVELS[folder_of(name)] < LEVELS[folder_of(own)], f"{own} imports {name}"
 
 
-def test_every_module_has_a_level():
-    unknown = {module_of(p) for p in DAEMON.rglob("*.py")} - set(LEVELS)
-    assert {name for name in unknown if group_of(name) == name} == set()
+def test_no_modules_import_each_other_in_a_circle():
+    arrows: dict[str, set[str]] = {}
+    for path in importing_sources():
+        own = module_of(path)
+        arrows.setdefault(own, set()).update(name for name in imported(path) if (own, name) not in TYPES_ONLY)
+    tuple(TopologicalSorter({own: names - {own} for own, names in arrows.items()}).static_order())
+
+
+def test_every_folder_has_a_level():
+    assert {folder_of(module_of(path)) for path in importing_sources()} == set(LEVELS)
 
 
 @pytest.mark.parametrize("path", SOURCES + NATIVE, ids=lambda p: str(p.relative_to(ROOT)))
@@ -133,7 +120,8 @@ def test_banned_words_stay_out(path: Path):
     if "cli" not in path.parts:
         assert "print(" not in text
         # The command line is an edge itself.
-        assert "time.time(" not in text or path.name in {"app.py", "probes.py", "logs.py"}, "wall time is an argument"
+        edges = {"app.py", "health_reports.py", "logs.py"}
+        assert "time.time(" not in text or path.name in edges, "wall time is an argument"
 
 
 @pytest.mark.parametrize("path", NATIVE, ids=lambda p: str(p.relative_to(DAEMON)))
@@ -143,7 +131,7 @@ def test_native_sources_keep_bounds_checks_and_have_no_compile_time_names(path: 
 
 @pytest.mark.parametrize("name", ["_fastpath", "_librdkafka"])
 def test_a_stub_names_what_its_module_has(name: str):
-    folder = {"_fastpath": "_hot", "_librdkafka": "_edge"}[name]
+    folder = name.removeprefix("_")
     text = "\n".join(p.read_text() for p in [DAEMON / f"{name}.pyx", *sorted((DAEMON / folder).glob("*.pxi"))])
     public = set(re.findall(r"^(?:def|class|cdef class) (\w+)", text, re.M))
     stub = set(re.findall(r"^(?:def|class) (\w+)", (DAEMON / f"{name}.pyi").read_text(), re.M))
@@ -152,17 +140,15 @@ def test_a_stub_names_what_its_module_has(name: str):
 
 
 def test_every_module_is_used():
-    used = set().union(*(imported(p) for p in DAEMON.rglob("*.py*") if p.suffix in (".py", ".pyx")))
-    used |= {f"cli.{verb.replace('-', '_')}" for verb in VERBS} | {"__init__", "__main__", "cli", "client"}
-    used |= {"sinks"}
+    used = set().union(*(imported(p) for p in importing_sources()))
+    used |= {f"cli.{verb.replace('-', '_')}" for verb in VERBS} | {"__main__", "cli.demo.command"}
     # What stands in the client library is for other people's programs.
-    unused = {module_of(p) for p in DAEMON.rglob("*.py")} - used
-    assert {name for name in unused if group_of(name) != "client"} == set()
+    modules = {module_of(p) for p in DAEMON.rglob("*.py") if p.name != "__init__.py"}
+    assert {name for name in modules - used if folder_of(name) != "client"} == set()
 
 
-def test_the_wheel_has_every_package_and_the_source_archive_every_native_source():
-    packages = {".".join(("ingestd", *p.parent.relative_to(DAEMON).parts)) for p in DAEMON.rglob("__init__.py")}
-    listed = re.search(r"packages=\[(.*?)\]", (ROOT / "setup.py").read_text(), re.S)
-    assert set(re.findall(r"[\w.]+", listed[1])) == packages
+def test_every_folder_is_a_package_and_the_source_archive_has_every_native_source():
+    folders = {path.parent for path in DAEMON.rglob("*.py")}
+    assert {folder for folder in folders if not (folder / "__init__.py").is_file()} == set()
     (taken,) = re.findall(r"^recursive-include daemon (.*)$", (ROOT / "MANIFEST.in").read_text(), re.M)
     assert {p.suffix for p in NATIVE} | {".pyi"} <= {Path(pattern).suffix for pattern in taken.split()}

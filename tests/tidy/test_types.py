@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 TREE = ROOT / "build" / "cython" / "ingestd" / "client"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -35,7 +36,7 @@ USE = """
 from datetime import timedelta
 from typing import assert_type
 from ingestd.client import AsyncProducer, Delivery, Event, EventStreamingService, Level, Producer, bind
-from ingestd.client.delivery import BatchFuture, DeliveryFuture
+from ingestd.client.producing.delivery import BatchFuture, DeliveryFuture
 
 def threads(producer: Producer) -> None:
     assert_type(producer.publish_log("info", "api", "x", {"a": "b"}, {"n": 1}, correlation_id="c"), DeliveryFuture)
@@ -50,6 +51,10 @@ def threads(producer: Producer) -> None:
 async def tasks(producer: AsyncProducer) -> None:
     assert_type(await producer.publish_log("info", "api", "x"), Delivery)
     assert_type(await (await producer.send_log("info", "api", "x")), Delivery)
+    assert_type(await (await producer.send_trace("t", "s", "op", 0.1, parent_span_id="p", level="info")), Delivery)
+    await producer.send_log("info", "api", "x", corelation_id="c")  # call-arg
+    await producer.send_log("info", "api")  # call-arg
+    await producer.send_metric("api", "m", "1")  # arg-type
     assert_type(await producer.publish_many([]), int)
 
 def service(service: EventStreamingService) -> list[Event]:

@@ -1,69 +1,86 @@
-"""Unit tests of reload. Two configs in; what changed, by what it needs, and what runs after, out."""
+"""Reloading the config: what is taken over, what is refused, and that a reload has an end in any case."""
 
-import json
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-import pytest
+import msgspec
 
-from ingestd import config, reload
-from ingestd.config import Config, parse
-from ingestd.rules import compile_rules
-
-
-def configured(**sections: object) -> Config:
-    return parse(json.dumps(sections))
-
-
-def test_equal_configs_change_nothing() -> None:
-    assert reload.changes(Config(), Config()) == reload.Changes((), ())
+from ingestd.config.schema import Config
+from ingestd.errors import ConfigError, Problem
+from ingestd.reload import Reloaded, Reloader
+from tests.support.runtime import runtime_for_tests
 
 
-def test_rules_and_times_to_live_are_live_and_brokers_need_a_restart() -> None:
-    new = configured(
-        kafka={"brokers": ["other:9092"], "partition_by": "none"},
-        rules=[{"name": "r", "action": "drop"}],
-        storage={"logs_ttl_s": 5},
-        pipeline={"in_flight_events_max": 4000, "memory_limit_mib": 64, "dead_letter": {"window_s": 5}},
-        health={"interval_s": 1},
-        logging={"level": "debug", "format": "json"},
-    )
-    found = reload.changes(Config(), new)
-    assert found.live == (
-        "kafka.partition_by",
-        "storage.logs_ttl_s",
-        "rules",
-        "pipeline.in_flight_events_max",
-        "pipeline.dead_letter.window_s",
-        "health.interval_s",
-        "logging.level",
-    )
-    assert found.restart == ("kafka.brokers", "pipeline.memory_limit_mib", "logging.format")
+class World:
+    """A reloader; `running` is the config in force, `announced` what systemd heard."""
+
+    def __init__(self, read: Callable[[], Config] | None) -> None:
+        self.running = Config()
+        self.announced: list[str] = []
+        runtime = runtime_for_tests(logging.getLogger("test.reload"))
+        self.counters = runtime.counters
+        self.reloader = Reloader(
+            read=read,
+            in_force=lambda: self.running,
+            take_over=self.take_over,
+            announced=self.announce,
+            runtime=runtime,
+        )
+
+    def take_over(self, config: Config) -> None:
+        self.running = config
+
+    @asynccontextmanager
+    async def announce(self) -> AsyncIterator[None]:
+        self.announced.append("reloading")
+        try:
+            yield
+        finally:
+            self.announced.append("ready")
+
+    def results(self) -> list[tuple[tuple[str, ...], int]]:
+        return self.counters.samples("ingestd_reloads_total")
 
 
-def test_what_runs_after_is_the_new_one_only_where_that_takes_effect() -> None:
-    new = configured(kafka={"brokers": ["other:9092"]}, storage={"logs_ttl_s": 5})
-    running = reload.live_part(Config(), new)
-    assert running.kafka.brokers == Config().kafka.brokers
-    assert running.storage.logs_ttl_s == 5
-    # What waits for a restart is named again at the next reload, and what was taken over is not.
-    assert reload.changes(running, new) == reload.Changes((), ("kafka.brokers",))
+def changed(section: str, **values: object) -> Config:
+    config = Config()
+    return msgspec.structs.replace(config, **{section: msgspec.structs.replace(getattr(config, section), **values)})
 
 
-@pytest.mark.parametrize("key", [key for key in reload.LIVE if not key.endswith(".")])
-def test_every_live_key_is_a_key_of_the_config(key: str) -> None:
-    assert key in dict(config.keys())
+def reload(read: Callable[[], Config] | None) -> tuple[World, Reloaded]:
+    async def work() -> tuple[World, Reloaded]:
+        world = World(read)
+        return world, await world.reloader.reload()
+
+    return asyncio.run(work())
 
 
-@pytest.mark.parametrize("prefix", [key for key in reload.LIVE if key.endswith(".")])
-def test_every_live_section_is_a_section_of_the_config(prefix: str) -> None:
-    assert any(path.startswith(prefix) for path, _ in config.keys())
+def test_what_needs_no_restart_is_taken_over() -> None:
+    world, result = reload(lambda: changed("storage", logs_ttl_s=77))
+    assert result == Reloaded(live=("storage.logs_ttl_s",)) and world.running.storage.logs_ttl_s == 77
+    assert world.results() == [(("ok",), 1)] and world.announced == ["reloading", "ready"]
 
 
-def test_topics_keep_their_numbers_over_a_reload() -> None:
-    def rules_to(*topics: str) -> Config:
-        return configured(rules=[{"name": t, "action": "copy", "topics": [t]} for t in topics])
+def test_what_needs_a_restart_is_named_and_stays_as_it_was() -> None:
+    world, result = reload(lambda: changed("kafka", group_id="another"))
+    assert result == Reloaded(restart=("kafka.group_id",)) and world.running == Config()
+    assert world.results() == [(("partly",), 1)]
 
-    first, second = rules_to("a", "b"), rules_to("c", "a")
-    _, known = compile_rules(first.rules, first.kafka.topics)
-    compiled, topics = compile_rules(second.rules, second.kafka.topics, known)
-    assert topics.names[6:] == ("a", "b", "c")
-    assert [rule.topics for rule in compiled] == [(8,), (6,)]
+
+def test_a_file_with_problems_changes_nothing() -> None:
+    problem = Problem("redis.url", "names no server")
+
+    def read() -> Config:
+        raise ConfigError([problem])
+
+    world, result = reload(read)
+    assert result == Reloaded(problems=(problem,)) and world.running == Config()
+    assert world.results() == [(("refused",), 1)] and world.announced == ["reloading", "ready"]
+
+
+def test_a_daemon_without_a_config_file_says_so() -> None:
+    world, result = reload(None)
+    assert [str(each) for each in result.problems] == ["(file): this daemon was started without a config file"]
+    assert world.results() == [(("refused",), 1)]

@@ -1,0 +1,1 @@
+"""`ingestd demo`: everything on one machine, on a mock Kafka and a private Redis."""

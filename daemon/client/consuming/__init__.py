@@ -1,0 +1,1 @@
+"""Reading events as they come: consumers for threads and for asyncio."""

@@ -1,0 +1,1 @@
+"""Looking up what the daemon has stored: events, correlations and traces."""

@@ -1,0 +1,1 @@
+"""The config: its keys, its file, its checks, and what it means for librdkafka and Redis."""

@@ -1,0 +1,1 @@
+"""What programs publish: the words of the wire, the rules, and the topics of the pipeline before ingestd."""

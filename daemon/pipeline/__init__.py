@@ -1,0 +1,1 @@
+"""One batch's way: the source, the engine, the ledger and the sinks."""

@@ -1,0 +1,1 @@
+"""The fault tests of client/producing."""

@@ -1,0 +1,1 @@
+"""What the project's own targets run: wheels and checks. Nothing of it is installed."""
