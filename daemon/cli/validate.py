@@ -13,12 +13,11 @@ from confluent_kafka.admin import ClusterMetadata
 from rich.console import Console
 from rich.text import Text
 
-from ..config import checks, librdkafka_check
+from ..config import checks, full_check
 from ..config.kafka_connection import CONNECTION_PREFIXES, message_bytes_max
-from ..config.loading import find, load
+from ..config.loading import Loaded, find, load_located
 from ..config.redis_options import DIAL_TIMEOUT_S, Endpoint
 from ..config.schema import Config, KafkaConfig, RedisConfig
-from ..config.secrets import unreadable_files
 from ..config.topic_pattern import TopicPattern
 from ..errors import ConfigError, Problem
 from ..pipeline.sinks.redis_server import connect, find_endpoint
@@ -58,6 +57,11 @@ class Findings:
     def note(self, path: str, what: str, mend: str = "") -> None:
         self.notes.append(Problem(path, what, mend))
 
+    def locate(self, loaded: Loaded) -> None:
+        """What a cluster says of a key has the key's place too."""
+        for rows in (self.problems, self.faults, self.warnings, self.notes):
+            rows[:] = loaded.located(rows)
+
     def has_problem_in(self, paths: tuple[str, ...]) -> bool:
         return any(problem.path.startswith(paths) for problem in self.problems)
 
@@ -94,11 +98,9 @@ class Findings:
         console.print(Text(f"{source}: {', '.join(counts) or 'fine'}"), soft_wrap=True)
 
 
-def check_offline(config: Config, findings: Findings) -> None:
+def check_offline(loaded: Loaded, findings: Findings) -> None:
     """What can be seen without a cluster."""
-    missing = list(unreadable_files(config))
-    findings.problems += [*checks.check(config), *missing]
-    report = librdkafka_check.check(config, not missing)
+    report = full_check.examine(loaded)
     findings.problems += report.problems
     findings.warnings += report.warnings
     findings.checked.append("the config: keys, values, topics, rules, files")
@@ -323,13 +325,15 @@ def command(config_path: str | None, offline: bool, as_json: bool) -> int:
     source = config_path or "(config)"
     try:
         source = str(find(config_path))
-        config = load(config_path)
+        loaded = load_located(config_path)
     except ConfigError as error:
         findings.problems += error.problems
     else:
-        check_offline(config, findings)
+        source = loaded.source
+        check_offline(loaded, findings)
         if not offline:
-            check_online(config, findings)
+            check_online(loaded.config, findings)
+            findings.locate(loaded)
     if as_json:
         print(json.dumps(findings.as_dict(), indent=2))
     else:

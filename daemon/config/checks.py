@@ -17,8 +17,11 @@ from .topic_pattern import TopicPattern
 
 # Topics of one event; the fast path's TOPICS_PER_EVENT_MAX less its typed topic.
 RULE_TOPICS_MAX = 31
+# Of all rules together. An output topic costs a handle in librdkafka and a counter.
+OUTPUT_TOPICS_MAX = 1000
+INPUT_TOPICS_MAX = 1000
 TOPIC_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
-BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+):(\d{1,5})")
+BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+):([0-9]{1,5})")
 
 
 def check(config: Config) -> list[Problem]:
@@ -122,7 +125,11 @@ def loop_error(looped: dict[str, str]) -> ConfigError:
 def _input_path(config: Config, topic: str) -> str:
     """The key path that makes a topic an input."""
     key = config.old_topics().get(topic)
-    return "kafka.input_topics" if key is None else f"kafka.topics.{key}"
+    if key is not None:
+        return f"kafka.topics.{key}"
+    if topic in config.kafka.index_only_topics and topic not in config.full_inputs():
+        return "kafka.index_only_topics"
+    return "kafka.topics.observability_events" if config.kafka.input_topics is None else "kafka.input_topics"
 
 
 def _old_topics(config: Config) -> Iterator[Problem]:
@@ -148,11 +155,19 @@ def _topics(config: Config) -> Iterator[Problem]:
             yield Problem(f"kafka.topics.{key}", f"{name!r} is {written[name]} as well", "give each type its own topic")
     index_only = set(config.kafka.index_only_topics)
     yield from _old_topics(config)
+    for count, most, path in (
+        (len(config.input_topics()), INPUT_TOPICS_MAX, "kafka.input_topics"),
+        (len(written), OUTPUT_TOPICS_MAX, "rules"),
+    ):
+        if count > most:
+            yield Problem(path, f"{count} topics are more than {most}", "name fewer, or an expression")
+            return
     for topic in config.input_topics():
         path = _input_path(config, topic)
         if topic.startswith("^"):
             if topic in index_only:
                 yield Problem("kafka.index_only_topics", f"{topic!r} is no name", "write the names of the topics")
+                continue
             try:
                 pattern = TopicPattern(topic)
             except ValueError as error:
