@@ -77,7 +77,7 @@ class Conversion:
         return _Value(found.text, node.plain, True, found.may_be_empty, node)
 
     def convert(self, kind: Any, node: Node, path: str) -> Any:
-        """`node` as `kind`; _UNKNOWN where it is none. Goes on after a problem, so that all are found in one reading."""
+        """`node` as `kind`; _UNKNOWN where it is none. Goes on after a problem, so that all are found at once."""
         arms = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
         sections = [arm for arm in arms if isinstance(arm, type) and issubclass(arm, msgspec.Struct)]
         lists = [arm for arm in arms if get_origin(arm) is tuple]

@@ -45,7 +45,7 @@ class RouteTables:
         rules, topics = compile_rules(config.rules, config.kafka.topics.outputs(), known)
         if len(topics.names) > TOPIC_NUMBERS_MAX:
             what = f"with those of earlier reloads, there are more than {TOPIC_NUMBERS_MAX} output topics"
-            raise ConfigError([Problem("rules", what, "restart the daemon, which forgets those that are not named now")])
+            raise ConfigError([Problem("rules", what, "restart the daemon: it forgets those not named now")])
         self._rules, self.topics = rules, topics
         self._config = config
         return list(self.topics.names[len(known.names) :])

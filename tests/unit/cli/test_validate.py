@@ -158,7 +158,7 @@ def test_for_people_each_problem_is_one_line_and_the_last_line_counts(tmp_path: 
     assert done.code == 78
     lines = done.out.splitlines()
     assert f"✗ {path}:2:24: redis.wait_replicas: -1 is not from 0 to 16 (it is a number of replicas)" in lines
-    assert any(line.startswith("! kafka.consumer_options.linger.ms: ") for line in lines)
+    assert any(line.startswith(f"! {path}:1:39: kafka.consumer_options.linger.ms: ") for line in lines)
     assert lines[-1] == f"{path}: 1 problem, 1 warning"
     assert ingestd("validate", "--offline", "-c", config_file(tmp_path, "")).out.splitlines()[-1] == f"{path}: fine"
 

@@ -321,7 +321,7 @@ def test_http_may_be_an_address_a_socket_or_off(listen: str) -> None:
         ("action: drop, match: {types: [logs]}", "rules[0].match.types"),
         ("action: drop, match: {types: [LOG]}", "rules[0].match.types"),
         ("action: drop, match: {levels: [loud]}", "rules[0].match.levels"),
-        ("action: copy, topics: [observability.events]", "kafka.input_topics"),
+        ("action: copy, topics: [observability.events]", "kafka.topics.observability_events"),
     ],
 )
 def test_a_rule_that_can_not_work_is_refused(rest: str, path: str) -> None:

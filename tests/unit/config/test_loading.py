@@ -1,7 +1,6 @@
 """Unit tests of the config's form. In: YAML text and environment. Out: frozen Structs, or every problem at once."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
