@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import socket
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -117,6 +119,24 @@ def check_online(config: Config, findings: Findings) -> None:
         findings.note("redis", "Redis was not asked", "mend the problems first")
     else:
         check_redis(config.redis, findings)
+
+
+def check_places(config: Config, findings: Findings) -> None:
+    """Whether this machine has what the daemon would listen at: a folder for each socket, an address for the host."""
+    for key, place in (("http.listen", config.http.listen), ("control.socket", config.control.socket_path())):
+        if place is None or findings.has_problem_in((key,)):
+            continue
+        if place.startswith("/") or key == "control.socket":
+            folder = os.path.dirname(place) or "."
+            if not os.path.isdir(folder):
+                what, mend = f"{place} is in a folder that is not there", "make it, or choose another place"
+                findings.problems.append(Problem(key, what, mend))
+            continue
+        host, _, port = place.rpartition(":")
+        try:
+            socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        except OSError as error:
+            findings.problems.append(Problem(key, f"{host} is no address: {error.strerror}", "127.0.0.1:PORT is one"))
 
 
 def check_kafka(config: Config, findings: Findings) -> None:
@@ -332,6 +352,7 @@ def command(config_path: str | None, offline: bool, as_json: bool) -> int:
         source = loaded.source
         check_offline(loaded, findings)
         if not offline:
+            check_places(loaded.config, findings)
             check_online(loaded.config, findings)
             findings.locate(loaded)
     if as_json:

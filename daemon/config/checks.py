@@ -69,7 +69,7 @@ def _kafka(config: Config) -> Iterator[Problem]:
             f"is {kafka.security.protocol}, but a SASL mechanism is set",
             "use sasl_ssl or sasl_plaintext",
         )
-    if kafka.security.sasl_mechanism not in (None, "GSSAPI"):
+    if kafka.security.sasl_mechanism is not None:
         for key in ("sasl_username", "sasl_password_file"):
             if not getattr(kafka.security, key):
                 yield Problem(f"kafka.security.{key}", f"is missing, but {kafka.security.sasl_mechanism} needs it")

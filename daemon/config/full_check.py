@@ -5,6 +5,7 @@ from typing import NamedTuple
 from ..errors import ConfigError, Problem
 from . import checks, librdkafka_check
 from .loading import Loaded
+from .redis_options import tls_problems
 from .secrets import unreadable_files
 
 
@@ -22,6 +23,8 @@ def examine(loaded: Loaded) -> Report:
     files = list(unreadable_files(loaded.config))
     options = librdkafka_check.check(loaded.config, not files)
     problems = [*checks.check(loaded.config), *files]
+    if not any(problem.path.startswith("redis.") for problem in problems):
+        problems += tls_problems(loaded.config.redis)
     # What a range or a promise says of a key already, librdkafka says again in its own words.
     paths = {problem.path for problem in problems}
     problems += [problem for problem in options.problems if problem.path not in paths]

@@ -15,7 +15,7 @@ import confluent_kafka.cimpl
 import msgspec
 
 from ..errors import Problem
-from . import kafka_consumers, kafka_producers
+from . import kafka_consumers, kafka_producers, scalars
 from .schema import Config, SecurityConfig
 
 PRODUCER, CONSUMER = 0, 1  # rd_kafka_type_t
@@ -45,15 +45,18 @@ DERIVED: Final = {
     "queued.max.messages.kbytes": "pipeline.memory_limit_mib",
     "fetch.max.bytes": "pipeline.memory_limit_mib",
 }
+_KIND: Final = re.compile(r"\*Type: ([^*]+)\*")
+_BEGINS_AS_NUMBER: Final = re.compile(r"\s*[-+]?\.?[0-9]")
 # A handle is made without these: a broker would be dialled, and debugging would write on the terminal.
 NOT_FOR_THE_TRIAL = ("bootstrap.servers", "debug", "log_level", "statistics.interval.ms")
 
 
 class Option(NamedTuple):
-    """A line of librdkafka's table. `side`: C, P or *."""
+    """A line of librdkafka's table. `side`: C, P or *. `kind`: integer, float, boolean, string, enum value ..."""
 
     side: str
     values: str
+    kind: str
 
 
 class Library:
@@ -90,7 +93,11 @@ class Library:
         printed = ctypes.string_at(buffer, buffer_bytes.value).decode(errors="replace")
         libc.free(buffer)
         rows = ([cell.strip() for cell in line.split("|")] for line in printed.splitlines())
-        return {row[0]: Option(row[1], row[2]) for row in rows if len(row) >= 6 and row[1] in ("C", "P", "*")}
+        return {
+            row[0]: Option(row[1], row[2], kind[1] if (kind := _KIND.search(row[-1])) else "")
+            for row in rows
+            if len(row) >= 6 and row[1] in ("C", "P", "*")
+        }
 
     def set_all(self, options: dict[str, str]) -> tuple[int, dict[str, tuple[int, str]]]:
         """A configuration object (the caller's to destroy), and what librdkafka said of each option it refused."""
@@ -153,6 +160,7 @@ def check(config: Config, files_are_there: bool = True) -> OptionsReport:
             _refusal(_path(key, section, given), key, code, text, table, library.version)
             for key, (code, text) in refused.items()
         ]
+        found += _half_read(section, {key: given[key] for key in given.keys() - refused.keys()}, table)
         if not found and (text := library.trial(kind, options)) is not None:
             found.append(Problem(_path_of_text(text, section, options, given), text))
         # What both handles share is said once.
@@ -197,6 +205,20 @@ def _refusal(path: str, key: str, code: int, text: str, table: dict[str, Option]
         return Problem(path, f"librdkafka {version} has no such option", mend)
     values = table[key].values if key in table else ""
     return Problem(path, text, f"allowed: {values}" if values else "leave it out" if "_set_" in text else "")
+
+
+def _half_read(section: str, given: dict[str, str], table: dict[str, Option]) -> Iterator[Problem]:
+    """librdkafka reads as many digits as there are, in octal behind a zero, and takes `4MiB` for 4."""
+    for key, text in sorted(given.items()):
+        kind = table[key].kind if key in table else ""
+        if kind not in ("integer", "float") or not _BEGINS_AS_NUMBER.match(text):
+            continue
+        try:
+            (scalars.read_int if kind == "integer" else scalars.read_float)(text)
+        except scalars.Unreadable as error:
+            words = {"integer": "whole number", "float": "number"}[kind]
+            mend = str(error) or f"allowed: {table[key].values}"
+            yield Problem(f"kafka.{section}.{key}", f"{text!r} is no {words}: librdkafka would read a part of it", mend)
 
 
 def _wrong_side(kind: int, section: str, given: set[str], table: dict[str, Option]) -> Iterator[Problem]:

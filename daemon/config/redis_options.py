@@ -5,15 +5,18 @@ One reading of URL, user, password file and TLS for the daemon, `validate`, look
 
 import re
 import ssl
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from ..errors import Problem
 from .schema import RedisConfig
 from .secrets import read_secret, secret_path
 
 DIAL_TIMEOUT_S: Final = 5.0
 REDIS_PORT: Final = 6379
 URL_FORM: Final = "redis://HOST:PORT/DATABASE"
+PEM_MEND: Final = "a PEM file begins with -----BEGIN"
 URL_FIELDS_MAX: Final = 16
 _DATABASE: Final = re.compile(r"[0-9]{1,9}")
 # For questions to sentinels, whichever redis-py asks them.
@@ -123,6 +126,27 @@ def tls_context(config: RedisConfig) -> ssl.SSLContext | None:
         # Without a password here, one would be asked for on the terminal.
         context.load_cert_chain(cert_file, key_file, password="")
     return context
+
+
+def tls_problems(config: RedisConfig) -> Iterator[Problem]:
+    """What TLS itself says of the files, which can be read: a certificate that is none, a key of another one."""
+    if not url_endpoint(config).is_tls:
+        return
+    ca_file, cert_file, key_file = _tls_files(config)
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        yield Problem("redis.tls.ca_file", f"{ca_file} holds no certificates: {_tls_reason(error)}", PEM_MEND)
+        return
+    try:
+        tls_context(config)
+    except OSError as error:
+        what = f"{cert_file} with {key_file or 'the key in it'} is refused: {_tls_reason(error)}"
+        yield Problem("redis.tls.cert_file", what, f"{PEM_MEND}; the key has no password")
+
+
+def _tls_reason(error: OSError) -> str:
+    return str(getattr(error, "reason", None) or error.strerror or error)
 
 
 def _tls_files(config: RedisConfig) -> list[str | None]:

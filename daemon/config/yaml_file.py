@@ -15,9 +15,9 @@ try:
 except ModuleNotFoundError as error:
     raise missing_extra(error, "reading a config file") from error
 
-# Of a tree with its aliases written out: a few lines of aliases of aliases would fill all memory. The largest config
-# that was seen, of 400 rules, has 5,000.
-NODES_MAX: Final = 100_000
+# Of a tree with its aliases written out: a few lines of aliases of aliases would fill all memory. A rule has about 15
+# values, and PyYAML reads some 10,000 values a second.
+NODES_MAX: Final = 50_000
 CHARS_MAX: Final = 4 << 20
 NESTING_MAX: Final = 64
 MERGE_KEY: Final = "<<"
@@ -44,6 +44,25 @@ class _Refused(Exception):
 
     def __init__(self, place: Place, what: str, mend: str = "") -> None:
         self.place, self.what, self.mend = place, what, mend
+
+
+class _Weight:
+    """The sum over the parts of one list or mapping, which is refused as soon as it is too much."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._node_count, self._char_count = 1, 0
+
+    def add(self, part: _Weighed) -> Node:
+        self._node_count += part.node_count
+        self._char_count += part.char_count
+        if self._node_count > NODES_MAX or self._char_count > CHARS_MAX:
+            limits = f"{NODES_MAX} values or {CHARS_MAX} characters"
+            raise _Refused(self._place, f"is more than {limits}, with its aliases written out")
+        return part.node
+
+    def of(self, node: Node) -> _Weighed:
+        return _Weighed(node, self._node_count, self._char_count)
 
 
 class _Composer:
@@ -87,46 +106,39 @@ class _Composer:
             found = self._sequence(place, depth)
         else:
             found = self._mapping(place, depth)
-        if found.node_count > NODES_MAX or found.char_count > CHARS_MAX:
-            limits = f"{NODES_MAX} values or {CHARS_MAX} characters"
-            raise _Refused(place, f"is more than {limits}, with its aliases written out")
         if event.anchor is not None:
             self._anchors[event.anchor] = found
         return found
 
     def _sequence(self, place: Place, depth: int) -> _Weighed:
-        items = []
+        items: list[Node] = []
+        weight = _Weight(place)
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            items.append(self._node(event, depth + 1))
-        node = Sequence(tuple(item.node for item in items), place)
-        return _weighed(node, items)
+            items.append(weight.add(self._node(event, depth + 1)))
+        return weight.of(Sequence(tuple(items), place))
 
     def _mapping(self, place: Place, depth: int) -> _Weighed:
         entries: dict[str, Entry] = {}
         merged: list[Mapping] = []
-        parts: list[_Weighed] = []
+        weight = _Weight(place)
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             at = _place(event)
-            key, value = self._node(event, depth + 1), self._node(self._next(), depth + 1)
-            parts += (key, value)
-            if not isinstance(key.node, Scalar):
+            key = weight.add(self._node(event, depth + 1))
+            value = weight.add(self._node(self._next(), depth + 1))
+            if not isinstance(key, Scalar):
                 raise _Refused(at, "a key is no single word", "a text with one of { } [ ] stands in quotes")
-            name = key.node.text
+            name = key.text
             if name in entries or (merged and name == MERGE_KEY):
                 mend = "<<: [*one, *other] takes several" if name == MERGE_KEY else "leave one of them out"
                 raise _Refused(at, f"the key {name[:40]!r} stands twice in one mapping", mend)
-            if name == MERGE_KEY and key.node.plain:
-                merged += _to_merge(value.node, at)
+            if name == MERGE_KEY and key.plain:
+                merged += _to_merge(value, at)
             else:
-                entries[name] = Entry(at, value.node)
+                entries[name] = Entry(at, value)
         for mapping in merged:
             for name, entry in mapping.entries.items():
                 entries.setdefault(name, entry)
-        return _weighed(Mapping(entries, place), parts)
-
-
-def _weighed(node: Node, parts: list[_Weighed]) -> _Weighed:
-    return _Weighed(node, 1 + sum(part.node_count for part in parts), sum(part.char_count for part in parts))
+        return weight.of(Mapping(entries, place))
 
 
 def _to_merge(node: Node, place: Place) -> tuple[Mapping, ...]:
