@@ -28,6 +28,8 @@ _KIND_WORDS: Final = {
 PROBLEMS_MAX: Final = 100
 # What variables make of all values together: an alias may stand for a long one many times.
 REPLACED_CHARS_MAX: Final = 16 << 20
+# Of an option's or a label's name in a path. librdkafka's longest option has 43.
+KEY_CHARS_MAX: Final = 200
 # Stands for a value that could not be read: its problem is reported already.
 _UNKNOWN: Final = object()
 
@@ -104,13 +106,13 @@ class Conversion:
         found: dict[str, Any] = {}
         before = len(self.problems)
         for key, entry in node.entries.items():
-            here = join(path, key)
+            here = join(path, shortened(key) or "''")
             if not path and key.startswith("x-"):
                 continue  # a place for anchors
             if key not in hints:
                 near = difflib.get_close_matches(key[:100], hints, 1)
                 mend = f"did you mean {near[0]}?" if near else f"known here: {', '.join(hints)}"
-                self.refuse(shortened(here), entry.key_place, "unknown key", mend)
+                self.refuse(here, entry.key_place, "unknown key", mend)
                 continue
             self.places[here] = self._where(entry.place)
             found[key] = self.convert(hints[key], entry.value, here)
@@ -145,7 +147,7 @@ class Conversion:
         """Options of librdkafka, labels: the keys are the user's own."""
         found = {}
         for key, entry in node.entries.items():
-            here = f"{path}.{shortened(key)}"
+            here = f"{path}.{shortened(key, KEY_CHARS_MAX)}"
             self.places[here] = self._where(entry.place)
             value = entry.value
             if get_origin(item_kind) is tuple:
@@ -220,7 +222,7 @@ class Conversion:
 
 
 def _value_shown(value: _Value) -> str:
-    return repr(shortened(value.text)) if value.brought or not value.plain else shown(value.node)
+    return f"'{shortened(value.text)}'" if value.brought or not value.plain else shown(value.node)
 
 
 def _null_mend(node: Scalar) -> str:

@@ -16,6 +16,7 @@ import msgspec
 
 from ..errors import Problem
 from . import kafka_consumers, kafka_producers, scalars
+from .nodes import shortened
 from .schema import Config, SecurityConfig
 
 PRODUCER, CONSUMER = 0, 1  # rd_kafka_type_t
@@ -218,7 +219,9 @@ def _half_read(section: str, given: dict[str, str], table: dict[str, Option]) ->
         except scalars.Unreadable as error:
             words = {"integer": "whole number", "float": "number"}[kind]
             mend = str(error) or f"allowed: {table[key].values}"
-            yield Problem(f"kafka.{section}.{key}", f"{text!r} is no {words}: librdkafka would read a part of it", mend)
+            yield Problem(
+                f"kafka.{section}.{key}", f"'{shortened(text)}' is no {words}: librdkafka would read a part of it", mend
+            )
 
 
 def _wrong_side(kind: int, section: str, given: set[str], table: dict[str, Option]) -> Iterator[Problem]:

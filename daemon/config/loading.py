@@ -10,10 +10,12 @@ from ..errors import ConfigError, Problem
 from . import config_source
 from .conversion import Conversion
 from .nodes import Mapping as MappingNode
-from .nodes import Place
+from .nodes import Place, shortened
 from .schema import Config
 
 SEARCH_PATHS: Final = ("config.yaml", "/etc/ingestd/config.yaml")
+# The name of a file or of a topic may be as long as the config.
+WHAT_CHARS_MAX: Final = 300
 _LAST_PART: Final = re.compile(r"(\.[^.\[\]]*|\[\d*\])$")
 
 
@@ -26,7 +28,12 @@ class Loaded(NamedTuple):
 
     def located(self, problems: Iterable[Problem]) -> list[Problem]:
         """The same problems with their places: of the key, else of the nearest above it that the file has."""
-        return [problem if problem.place else problem._replace(place=self._place(problem.path)) for problem in problems]
+        return [
+            problem._replace(
+                what=shortened(problem.what, WHAT_CHARS_MAX), place=problem.place or self._place(problem.path)
+            )
+            for problem in problems
+        ]
 
     def _place(self, path: str) -> str:
         while path and path not in self.places:

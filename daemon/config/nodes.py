@@ -61,9 +61,13 @@ Node: TypeAlias = Scalar | Sequence | Mapping
 def shown(node: Node) -> str:
     """A value in a message."""
     if isinstance(node, Scalar):
-        return shortened(node.text) if node.plain and node.text else repr(shortened(node.text))
+        return shortened(node.text) if node.plain and node.text else f"'{shortened(node.text)}'"
     return "a list" if isinstance(node, Sequence) else "a mapping"
 
 
-def shortened(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
+def shortened(text: str, most_chars: int = SHOWN_CHARS) -> str:
+    """A part of a text that fits into a message, on one line."""
+    cut = text if len(text) <= most_chars else f"{text[:most_chars]}…"
+    if cut.isprintable():
+        return cut
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut)

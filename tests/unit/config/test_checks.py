@@ -381,3 +381,26 @@ def test_an_old_topic_is_one_of_its_own(topic: str) -> None:
 
 def test_two_kinds_of_old_messages_need_two_topics() -> None:
     assert old_topics("crypto", "crypto") == ["kafka.topics.processed_data"]
+
+
+def test_a_bad_name_is_reported_under_the_key_that_has_it() -> None:
+    assert paths_of("kafka: {index_only_topics: ['a b']}") == ["kafka.index_only_topics"]
+    assert paths_of("kafka: {topics: {observability_events: 'a b'}}") == ["kafka.topics.observability_events"]
+
+
+@pytest.mark.parametrize("text", ["^" + "(" * 100_000, "^(((a{1,99}){1,99}){1,99})", "^" + "a" * 2000])
+def test_an_expression_that_would_take_all_memory_is_refused(text: str) -> None:
+    assert paths_of(f"kafka: {{input_topics: ['{text}']}}") == ["kafka.input_topics"]
+
+
+def test_topics_of_all_rules_together_are_limited() -> None:
+    rules = "".join(f"- {{name: r{n}, action: route, topics: [{', '.join(f't{n}-{m}' for m in range(30))}]}}\n"
+                    for n in range(40))  # fmt: skip
+    assert "rules" in paths_of(f"rules:\n{rules}")
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "a\u00ad\u2028b"])
+def test_a_host_that_can_not_be_looked_up_is_refused_everywhere(host: str) -> None:
+    assert paths_of(f"kafka: {{brokers: ['{host}:1']}}")
+    assert paths_of(f"http: {{listen: '{host}:1'}}")
+    assert paths_of(f"redis: {{sentinel: {{master: m, nodes: ['{host}:1']}}}}")
