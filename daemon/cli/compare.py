@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .._fastpath import UNREADABLE
 from ..config import checks
 from ..config.kafka_consumers import compare_options
 from ..config.loading import load
@@ -28,7 +29,7 @@ from ..errors import IngestdError
 from ..events.old_topics import PROCESSED, RAW
 from ..events.vocabulary import DEAD_LETTER_HEADER_PREFIX, EventType
 from . import config_option
-from .topics import UNIT_MS, ClusterError
+from .topics import CLIENT_ERRORS, UNIT_MS, ClusterError, no_answer
 
 ANSWER_TIMEOUT_S: Final = 10.0
 # No record for so long, though an end was not reached: the cluster is not well.
@@ -124,8 +125,8 @@ class Reader:
         try:
             starts = self._offsets(topic, since_ms)
             ends = self._ends(topic) if until_ms is None else self._offsets(topic, until_ms)
-        except KafkaException as error:
-            raise ClusterError(f"{topic}: {error.args[0].str()}") from None
+        except CLIENT_ERRORS as error:
+            raise ClusterError(f"{topic}: {no_answer(error)}") from None
         left = {partition: ends[partition] for partition, start in starts.items() if start < ends[partition]}
         total = sum(end - starts[partition] for partition, end in left.items())
         task = self._progress.add_task(topic, total=total)
@@ -264,7 +265,7 @@ def compare_events(pair: Comparison, reader: Reader, window: Window, dead_letter
     for message in reader.read(pair.new_topic, window.since_ms, None if now_stamped else end_ms):
         try:
             event = _DECODE(message.value() or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             continue  # not one that the daemon made of an old message
         match = pattern.fullmatch(event.id)
         if match is None or not wanted.has(int(match[1]), int(match[2])):

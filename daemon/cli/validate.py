@@ -21,8 +21,8 @@ from ..config.loading import Loaded, find, load_located
 from ..config.redis_options import DIAL_TIMEOUT_S, Endpoint
 from ..config.schema import Config, KafkaConfig, RedisConfig
 from ..config.topic_pattern import TopicPattern
-from ..errors import ConfigError, Problem
-from ..pipeline.sinks.redis_server import connect, find_endpoint
+from ..errors import ConfigError, Problem, RedisProtocolError
+from ..pipeline.sinks.redis_server import RedisRefused, connect, find_endpoint, knock
 from . import EXIT_CONFIG, config_option
 from .topics import Cluster, ClusterError, size_mend
 
@@ -263,14 +263,15 @@ class RedisAnswer(NamedTuple):
 
 
 async def ask_redis(config: RedisConfig) -> RedisAnswer:
-    """Raises redis.RedisError, OSError or ValueError."""
+    """Raises RedisRefused, RedisProtocolError, redis.RedisError, OSError or ValueError."""
     endpoint = await find_endpoint(config)
+    await knock(config, endpoint)
     client = connect(config, endpoint, decode_responses=True)
     try:
         info = await client.info()
         try:
             save = (await client.config_get("save")).get("save", "")
-        except redis.ResponseError:  # CONFIG may be forbidden or renamed
+        except redis.RedisError:  # CONFIG may be forbidden or renamed
             save = None
         return RedisAnswer(endpoint, info, save)
     finally:
@@ -281,19 +282,29 @@ def check_redis(config: RedisConfig, findings: Findings) -> None:
     path = "redis.url" if config.sentinel is None else "redis.sentinel"
     try:
         answer = asyncio.run(asyncio.wait_for(ask_redis(config), REDIS_TIMEOUT_S))
-    except redis.AuthenticationError as error:
-        findings.fault("redis.password_file", f"Redis refuses the user or the password: {error}", "or redis.username")
+    except RedisRefused as error:
+        refused(path, error, findings)
         return
     except TimeoutError:
         findings.fault(path, "Redis does not answer in time", "start it, or correct the address")
         return
-    except redis.ResponseError as error:
-        findings.fault(path, f"Redis answers with an error: {error}", "its user needs INFO, SET, ZADD, EXPIRE and more")
+    except RedisProtocolError as error:
+        findings.fault(path, str(error), "correct the address or redis.tls")
         return
     except (redis.RedisError, OSError, ValueError) as error:
         findings.fault(path, f"Redis does not answer: {error}", "start it, or correct the address or redis.tls")
         return
     judge_redis(config, path, answer, findings)
+
+
+def refused(path: str, error: RedisRefused, findings: Findings) -> None:
+    """Redis is there and answers with an error: it says which."""
+    if error.of_login:
+        findings.fault("redis.password_file", f"Redis refuses the user or the password: {error}", "or redis.username")
+    elif str(error).startswith("NOPERM"):
+        findings.fault(path, f"Redis answers with an error: {error}", "its user needs INFO, SET, ZADD, EXPIRE and more")
+    else:
+        findings.fault(path, f"Redis answers with an error: {error}", "ask again when it is ready, or correct the URL")
 
 
 def judge_redis(config: RedisConfig, path: str, answer: RedisAnswer, findings: Findings) -> None:

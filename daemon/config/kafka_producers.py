@@ -167,7 +167,7 @@ def as_text(name: str, value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
-    raise ValueError(f"librdkafka: {name}: {value!r} is no text, number or bool")
+    raise ValueError(f"librdkafka: {name}: {value!r} is not a string, number or bool")
 
 
 def refused_producer_options(kafka: KafkaConfig) -> list[Problem]:

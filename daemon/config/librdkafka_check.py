@@ -22,6 +22,7 @@ from .schema import Config, SecurityConfig
 PRODUCER, CONSUMER = 0, 1  # rd_kafka_type_t
 CONF_UNKNOWN, CONF_OK = -2, 0  # rd_kafka_conf_res_t
 TEXT_BYTES = 512
+KIND_FOR_CODE: Final = "see dedicated API"
 
 # Options that are derived from a key of the config: what librdkafka says of them is reported there.
 DERIVED: Final = {
@@ -48,6 +49,8 @@ DERIVED: Final = {
 }
 _KIND: Final = re.compile(r"\*Type: ([^*]+)\*")
 _BEGINS_AS_NUMBER: Final = re.compile(r"\s*[-+]?\.?[0-9]")
+# They choose a way to log in, which other options are then for. So they are suspected last, and together.
+LOGIN: Final = ("sasl.mechanism", "sasl.mechanisms", "security.protocol")
 # A handle is made without these: a broker would be dialled, and debugging would write on the terminal.
 NOT_FOR_THE_TRIAL = ("bootstrap.servers", "debug", "log_level", "statistics.interval.ms")
 
@@ -58,6 +61,11 @@ class Option(NamedTuple):
     side: str
     values: str
     kind: str
+
+    @property
+    def for_code(self) -> bool:
+        """It holds a pointer, which no text can set."""
+        return self.kind == KIND_FOR_CODE
 
 
 class Library:
@@ -163,7 +171,7 @@ def check(config: Config, files_are_there: bool = True) -> OptionsReport:
         ]
         found += _half_read(section, {key: given[key] for key in given.keys() - refused.keys()}, table)
         if not found and (text := library.trial(kind, options)) is not None:
-            found.append(Problem(_path_of_text(text, section, options, given), text))
+            found.append(Problem(_culprit(library, kind, section, options, given), text))
         # What both handles share is said once.
         problems += [problem for problem in found if problem not in problems]
         warnings += _wrong_side(kind, section, given.keys() - refused.keys(), table)
@@ -191,12 +199,21 @@ def _path(key: str, section: str, given: dict[str, str]) -> str:
     return f"kafka.{section}.{key}" if key in given else DERIVED.get(key, f"kafka.{section}.{key}")
 
 
-def _path_of_text(text: str, section: str, options: dict[str, str], given: dict[str, str]) -> str:
-    """The key that a sentence about several options is best reported at: one that the user wrote, if any."""
-    named = re.findall(r"[a-z]+(?:\.[a-z]+)+", text)
-    for key in (*(key for key in named if key in given), *(key for key in named if key in options)):
-        return _path(key, section, given)
-    return "kafka.security.sasl_mechanism" if "SASL" in text else f"kafka.{section}"
+def _culprit(library: Library, kind: int, section: str, options: dict[str, str], given: dict[str, str]) -> str:
+    """The key without which librdkafka would make the handle; what the user wrote as an option is suspected first.
+
+    Found by trying, as librdkafka's sentence names options or does not, in words that change.
+    """
+    left = dict(options)
+    for key in (*given, *(key for key in DERIVED if key not in given)):
+        if key in left and key not in LOGIN:
+            del left[key]
+            if library.trial(kind, left) is None:
+                return _path(key, section, given)
+    chosen = [key for key in LOGIN if left.pop(key, None) is not None]
+    if chosen and library.trial(kind, left) is None:
+        return _path(chosen[0], section, given)
+    return f"kafka.{section}"
 
 
 def _refusal(path: str, key: str, code: int, text: str, table: dict[str, Option], version: str) -> Problem:
@@ -205,7 +222,8 @@ def _refusal(path: str, key: str, code: int, text: str, table: dict[str, Option]
         mend = f"did you mean {near[0]}?" if near else "leave it out"
         return Problem(path, f"librdkafka {version} has no such option", mend)
     values = table[key].values if key in table else ""
-    return Problem(path, text, f"allowed: {values}" if values else "leave it out" if "_set_" in text else "")
+    is_for_code = key in table and table[key].for_code
+    return Problem(path, text, f"allowed: {values}" if values else "leave it out" if is_for_code else "")
 
 
 def _half_read(section: str, given: dict[str, str], table: dict[str, Option]) -> Iterator[Problem]:

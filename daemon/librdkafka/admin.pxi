@@ -5,7 +5,7 @@
 # queue is made for the one request and destroyed after it, so that an answer which comes too late for its question is
 # freed by librdkafka, and never taken for the answer to the next.
 #
-# Non-obvious: `committed`, ends of logs, descriptions of topics and `destroy` go to the network or block.
+# `committed`, ends of logs, descriptions of topics and `destroy` go to the network or block.
 # They are never called on the loop: one broker that does not answer would stop the intake, the sinks and the watchdog.
 
 cdef rkevent_t *ask(rd_kafka_t *rk, int operation, void *subject, int timeout_ms) except NULL:

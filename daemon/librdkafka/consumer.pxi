@@ -411,7 +411,7 @@ cdef int find_correlation(list names, record_t *record) except -1:
 
     Of a header that is there several times the first counts.
     """
-    # Non-obvious: a correlation ID from a header is taken only if it is UTF-8, as look-ups are made with text.
+    # A correlation ID from a header is taken only if it is UTF-8, as look-ups are made with text.
     # One that is not, or that is empty, counts as none, and the next name is looked for.
     cdef const void *value
     cdef size_t size

@@ -252,7 +252,7 @@ cdef class Producer(Handle):
 
 cdef int produce(Producer producer, batch_t *b, send_t *send) except? -1:
     """Enqueue one send. 0, or the error code, and then nothing of it is librdkafka's. Raises what headers raise."""
-    # Non-obvious: the value is not copied. A batch holds its messages until the last report.
+    # The value is not copied. A batch holds its messages until the last report.
     # `Batch.release` asserts that no send is pending: librdkafka would send memory that was given back.
     cdef argument_t arguments[6]
     cdef record_t *record = &b.records[send.record_index]
@@ -278,7 +278,7 @@ cdef int produce(Producer producer, batch_t *b, send_t *send) except? -1:
                 arguments[4].u.memory.data, arguments[4].u.memory.size = NULL, 0
         headers = dead_letter_headers(producer, b, send)
     else:
-        # Non-obvious: a record of an old topic has two values.
+        # A record of an old topic has two values.
         # Typed topics, and Redis, get the event that it was converted into, which the batch owns until `release`. Dead
         # letters, also late ones, get the message's own bytes.
         if b.converted != NULL and b.converted[send.record_index].data != NULL:
@@ -378,7 +378,7 @@ def rearm_as_dead_letter(Batch batch not None, Py_ssize_t send_index, int fault,
 def add_dead_letter(Batch batch not None, Py_ssize_t record_index, int fault, int topic_index):
     """One more send for a record whose Redis commands were refused for good."""
     cdef batch_t *b = &batch.b
-    # Non-obvious: the opaque of a record is the address of its send_t, so an array with a pending send must not move.
+    # The opaque of a record is the address of its send_t, so an array with a pending send must not move.
     # Appending may move it. Dead letters are added only when nothing is pending.
     assert b.sends_pending == 0
     batch.append_send(record_index, topic_index, SEND_DEAD, fault)

@@ -13,8 +13,10 @@ from typing import Annotated, Any, Final
 import msgspec
 from aiohttp import web
 
+from .._fastpath import UNREADABLE
 from ..config.checks import match_problems
 from ..events.rules import MatchConfig
+from ..events.unreadable import why_unreadable
 from .taps import RATE_MAX, Tap, Taps, TooManyTaps
 
 # So often a tap says how many events it has seen, also when it shows none: who reads sees that it lives.
@@ -43,10 +45,11 @@ def routes(reload: Callable[[], Awaitable[Any]], taps: Taps) -> list[web.RouteDe
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
     async def post_tap(request: web.Request) -> web.StreamResponse:
+        body = await request.read()
         try:
-            wanted = msgspec.json.decode(await request.read(), type=TapRequest)
-        except msgspec.DecodeError as error:
-            raise web.HTTPBadRequest(text=f"{error}\n") from error
+            wanted = msgspec.json.decode(body, type=TapRequest)
+        except UNREADABLE as error:
+            raise web.HTTPBadRequest(text=f"{why_unreadable(body, error)[1]}\n") from error
         problems = match_problems(wanted.match, "match")
         if problems:
             raise web.HTTPBadRequest(text="".join(f"{problem}\n" for problem in problems))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .._fastpath import Batch, Tapped
+from .._fastpath import UNREADABLE, Batch, Tapped
 from ..errors import IngestdError
 from ..events.rules import CompiledRule, MatchConfig, compile_match
 from ..events.vocabulary import FAULT_MESSAGES, Fault, Verdict
@@ -118,7 +118,7 @@ def describe(
         shown["reason"] = FAULT_MESSAGES[Fault(event.fault)]
     try:
         shown["event"] = masked(msgspec.json.decode(event.payload), masks)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         # Whatever it is, nobody can say where in it a value is that must not be seen.
         shown["text"] = MASKED if masks else event.payload[:500].decode("utf-8", "replace")
     return shown

@@ -1,12 +1,12 @@
-"""Looking up what the daemon has stored. Ids in, events and traces out, through the indexes only. Uses redis-py.
+"""EventStore: looks up stored events and traces in Redis by their ids, through the indexes only. Uses redis-py.
 
     with EventStore("redis://localhost:6379/0") as store:
         for event in store.correlated("a1b2", levels=["error", "fatal"]):
             ...
         tree = store.trace("4bf92f3577b34da6a3ce929d0e0e4736")
 
-`AsyncEventStore` has the same methods, awaited. Both run the plans of `look_up`. An id that is unknown, or whose events
-have expired, is an empty answer. Errors of the connection come as redis-py raises them.
+`AsyncEventStore` has the same methods, awaited. Both run the plans of `lookup.plans`. An id that is unknown, or whose
+events have expired, is an empty answer. Errors of the connection come as redis-py raises them.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import Any, Final, Self, Unpack
 from ...config.redis_options import SENTINEL_OPTIONS, place_options, redis_py_options, sentinel_nodes, url_endpoint
 from ...config.schema import RedisConfig
 from ...errors import missing_extra
+from ..closing import Closing
 from ..events import Event
 from . import plans as look_up
 from .plans import Filters, Follower, Page, Pages, Plan, Selection, T
@@ -46,11 +47,11 @@ def _connect(config: RedisConfig, client: Any, sentinel: Any) -> list[Any]:
 
 def _checked(page: Page) -> Page:
     if page.unreadable:
-        _LOG.warning("values in Redis are no events", extra={"keys": page.unreadable[:10]})
+        _LOG.warning("values in Redis cannot be read as events", extra={"keys": page.unreadable[:10]})
     return page
 
 
-class EventStore:
+class EventStore(Closing):
     """Look-ups. `source`: a URL, a redis-py client (it stays yours to close), or the `redis` section of a config.
 
     URL: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, `rediss://` with TLS, `unix:///PATH?db=DATABASE`; what else it
@@ -142,12 +143,6 @@ class EventStore:
         """Close the connections, if they are the store's own."""
         for client in self._own:
             client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 class AsyncEventStore:

@@ -1,17 +1,16 @@
-"""The keywords of a producer and their defaults. What they are to librdkafka stands in `config.kafka_producers`."""
+"""The options of both producers: keywords and defaults. What they are to librdkafka: `config.kafka_producers`."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, TypedDict, cast
+from typing import Literal, TypedDict, cast
 
 import msgspec
 
 from ...config.kafka_connection import servers_text
 from ...config.kafka_producers import client_producer_options
 from ..context import DEFAULT_HEADER_NAMES, HeaderNames
-from .handle import RefreshToken
-
-LOGGER_NAME: Final = "ingestd.client"
+from ..log import LOG
+from .shared_producer import RefreshToken
 
 
 class ProducerOptions(TypedDict, total=False):
@@ -46,7 +45,7 @@ class ProducerOptions(TypedDict, total=False):
     log: logging.Logger
 
 
-class Settings(msgspec.Struct, frozen=True):
+class ProducerSettings(msgspec.Struct, frozen=True):
     """The options with their defaults. `librdkafka` is complete, and written as librdkafka reads it."""
 
     librdkafka: dict[str, str]
@@ -58,7 +57,7 @@ class Settings(msgspec.Struct, frozen=True):
     log: logging.Logger
 
 
-def settle(brokers: str | Sequence[str], service: str, options: ProducerOptions) -> Settings:
+def settle(brokers: str | Sequence[str], service: str, options: ProducerOptions) -> ProducerSettings:
     """Raises TypeError for an option that is unknown, ValueError for one that may not be set."""
     for name in options:
         if name not in ProducerOptions.__annotations__:
@@ -82,12 +81,12 @@ def settle(brokers: str | Sequence[str], service: str, options: ProducerOptions)
         queue_mib_max=options.get("queue_mib_max", 64),
         given=given,
     )
-    return Settings(
+    return ProducerSettings(
         librdkafka,
         cast(RefreshToken | None, refresh_token),
         options.get("queue_timeout_s", 10.0),
         options.get("close_timeout_s", 30.0),
         event_bytes_max,
         options.get("header_names", DEFAULT_HEADER_NAMES),
-        options.get("log", logging.getLogger(LOGGER_NAME)),
+        options.get("log", LOG),
     )

@@ -1,8 +1,13 @@
 """Writes the Redis index: one pipelined write a batch, with replies matched by count.
 
-One write a batch; replies are matched by count. The next batch is written before the replies of the last are in.
-Whatever breaks a connection, every batch that has not finished is written again, whole, on the next one: SET, ZADD
-and EXPIRE give the same result twice.
+The next batch is written before the replies of the last are in. Whatever breaks a connection, every batch that has not
+finished is written again, whole, on the next one: SET, ZADD and EXPIRE give the same result twice.
+
+A connection is given up when it ends, when a reply fits no command, when none came for redis.reply_timeout_ms, when too
+few replicas have a batch (redis.wait_replicas), and at an error that may pass (TRANSIENT_ERRORS). Dialling goes on for
+ever with back-off; the endpoint, the password and the server's role are asked for each time. Any other error reply is
+about one command: the record that it came from becomes a dead letter when the batch closes. redis.on_unavailable and
+redis.on_full can be `skip`: then the index is left out, and that is counted.
 
 Non-obvious: replies are matched by count, so half a command or one reply too many shifts all that follow. The end of a
 batch's bytes moves only behind whole commands, and a reply that fits none ends the connection.
@@ -17,13 +22,13 @@ import redis.exceptions
 
 from ..._fastpath import Batch, IndexCache, ReplyReader, rebuild_index
 from ...backoff import delay_s
-from ...config.redis_options import DIAL_TIMEOUT_S, Endpoint, credentials, tls_context
+from ...config.redis_options import DIAL_TIMEOUT_S, Endpoint, tls_context
 from ...config.schema import RedisConfig
 from ...errors import RedisProtocolError, RedisUnavailable
 from ...telemetry.happenings import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR
 from ...telemetry.loop_phases import REDIS
 from ...telemetry.runtime import Runtime
-from .redis_server import ServerFacts, find_endpoint, read_facts
+from .redis_server import ServerFacts, command, find_endpoint, login, read_facts
 
 # First words of errors after which the same bytes may succeed later. NOAUTH and NOPERM wait for the operator, and so do
 # ASK and MOVED, which say that this is a node of a Cluster: no event is bad for that.
@@ -48,12 +53,6 @@ TRANSIENT_ERRORS = frozenset(
 )
 UNKNOWN_COMMAND = "ERR unknown command"  # renamed or switched off in redis.conf: for the operator, too
 WATCH_INTERVAL_S = 0.25
-
-
-def command(*words: str | int) -> bytes:
-    """One command as RESP, for the few that are not written by the fast path."""
-    texts = [str(word).encode() for word in words]
-    return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%s\r\n" % (len(text), text) for text in texts)
 
 
 class _Sent:
@@ -319,12 +318,7 @@ class RedisSink:
 
     async def _shake_hands(self, link: _Link, endpoint: Endpoint) -> None:
         """AUTH, SELECT and a name. Each is answered with one line, as everything that follows."""
-        username, password = credentials(self._config)
-        commands = []
-        if password is not None:
-            commands.append(command("AUTH", username, password) if username else command("AUTH", password))
-        commands.append(command("SELECT", endpoint.database))
-        commands.append(command("CLIENT", "SETNAME", self._client_name))
+        commands = [*login(self._config, endpoint), command("CLIENT", "SETNAME", self._client_name)]
         assert link.transport is not None
         link.transport.write(b"".join(commands))
         async with asyncio.timeout(DIAL_TIMEOUT_S):

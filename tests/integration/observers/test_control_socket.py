@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from ingestd._librdkafka import MockCluster
+from ingestd.cli.daemon_client import _UnixConnection as UnixConnection
 from tests.support.daemon_process import DaemonProcess
 from tests.support.harness import event, mock_cluster, publish
 from tests.support.redis_node import RedisNode
@@ -83,6 +84,23 @@ def test_a_tap_that_matches_nothing_that_there_is_is_refused(daemon: DaemonProce
     assert "match.types: 'spam' is no type" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"{", "not valid JSON"),
+        (b'{"mask":["\xff"]}', "not valid UTF-8"),
+        (b'{"match":' + b"[" * 5000, "nested more than 500"),
+        (b'{"rate":0}', ""),
+    ],
+)
+def test_a_tap_that_asks_for_nonsense_is_told_why(daemon: DaemonProcess, tmp_path: Path, body: bytes, why: str):
+    connection = UnixConnection(str(tmp_path / "control.sock"), 20.0)
+    connection.request("POST", "/tap", body)
+    answer = connection.getresponse()
+    assert answer.status == 400 and why in answer.read().decode()
+    connection.close()
+
+
 def test_reload_says_what_it_changed_and_what_waits_for_a_restart(cluster: MockCluster, daemon: DaemonProcess):
     change(daemon, rules=[], storage={"logs_ttl_s": 60}, logging={"format": "plain"})
     done = ingestd("reload", config=daemon.config_path)
@@ -122,8 +140,10 @@ def test_top_shows_one_picture_in_words(cluster: MockCluster, daemon: DaemonProc
     publish(cluster, [event(str(n)) for n in range(50)])
     done = ingestd("top", "--times", "1", "--interval", "0.5", config=daemon.config_path)
     assert done.returncode == 0, done.stderr
-    for words in ("bottleneck", "Nothing: it keeps up.", "The loop's time", "Lag: ", "observability.events-0"):
+    for words in ("bottleneck", "The loop's time", "Lag: ", "observability.events-0"):
         assert words in done.stdout
+    # Which of the two is the machine's affair.
+    assert "Nothing: it keeps up." in done.stdout or "CPU is short" in done.stdout
 
 
 def test_a_daemon_that_is_not_there_is_a_failure_that_says_where(tmp_path: Path):

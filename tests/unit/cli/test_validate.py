@@ -9,8 +9,10 @@ from rich.console import Console
 
 from ingestd.cli import validate
 from ingestd.cli.validate import Findings
+from ingestd.config import librdkafka_check
 from ingestd.config.checks import check
 from ingestd.config.keys import fields
+from ingestd.config.librdkafka_check import Library
 from ingestd.config.loading import parse
 from ingestd.config.schema import SecurityConfig
 from tests.support.command import Done, config_file, ingestd
@@ -65,7 +67,41 @@ def test_options_that_do_not_go_together_are_found_at_one_that_was_written(tmp_p
 
 
 def test_an_option_that_only_code_can_set_is_refused(tmp_path: Path) -> None:
-    assert problems(tmp_path, "kafka: {producer_options: {dr_msg_cb: x}}")
+    found = problems(tmp_path, "kafka: {producer_options: {dr_msg_cb: x}}")
+    assert found["kafka.producer_options.dr_msg_cb"]["mend"] == "leave it out"
+
+
+@pytest.mark.parametrize(
+    ("kafka", "path"),
+    [
+        ("consumer_options: {max.poll.interval.ms: 500}", "consumer_options.max.poll.interval.ms"),
+        (
+            "consumer_options: {fetch.min.bytes: 1, session.timeout.ms: 400000, max.poll.interval.ms: 300000}",
+            "consumer_options.session.timeout.ms",
+        ),
+        (
+            "group_protocol: consumer, consumer_options: {session.timeout.ms: 4000}",
+            "consumer_options.session.timeout.ms",
+        ),
+        ("consumer_options: {ssl.ca.pem: x}, security: {protocol: ssl}", "consumer_options.ssl.ca.pem"),
+        ("security: {protocol: sasl_plaintext, sasl_mechanism: GSSAPI}", "security.sasl_mechanism"),
+        (
+            "consumer_options: {security.protocol: sasl_ssl, sasl.mechanism: OAUTHBEARER, "
+            "sasl.oauthbearer.method: oidc}",
+            "consumer_options.sasl.oauthbearer.method",
+        ),
+    ],
+)
+def test_the_key_that_librdkafka_stumbles_over_is_found_whatever_its_sentence_says(
+    kafka: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trial(library: Library, kind: int, options: dict[str, str]) -> str | None:
+        return None if real(library, kind, options) is None else "worded otherwise"
+
+    real = Library.trial
+    monkeypatch.setattr(Library, "trial", trial)
+    found = librdkafka_check.check(parse(f"kafka: {{{kafka}}}")).problems
+    assert (f"kafka.{path}", "worded otherwise") in [(problem.path, problem.what) for problem in found]
 
 
 def test_an_option_on_the_wrong_side_is_a_warning_with_the_right_place(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tests.support.harness import until
 from tests.support.proxy import CuttingProxy
 from tests.support.redis_node import RedisNode
 from tests.support.runtime import quiet_log, runtime_for_tests
+from tests.support.wait import MULTIPLIER
 
 
 class Bench:
@@ -319,7 +320,7 @@ def test_a_redis_that_is_not_there_is_said_at_the_first_try(redis_node: RedisNod
         with pytest.raises((redis.exceptions.ConnectionError, OSError)):
             config = RedisConfig(url=redis_node.url)
             await read_facts(config, await find_endpoint(config))
-        assert time.monotonic() - begun_s < 1
+        assert time.monotonic() - begun_s < 5 * MULTIPLIER, "redis-py's own ten tries take far longer"
 
     run(work())
 

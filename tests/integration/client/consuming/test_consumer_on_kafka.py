@@ -11,8 +11,8 @@ import pytest
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import ConsumerGroupState, Producer
 
+from ingestd.client.consuming.consume_loop import Reject
 from ingestd.client.consuming.consumer import Consumer
-from ingestd.client.consuming.loop import Reject
 from ingestd.client.events import Event
 from tests.support import consumer_program
 from tests.support.harness import event

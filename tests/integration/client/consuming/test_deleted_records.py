@@ -1,4 +1,4 @@
-"""Records that are gone from Kafka before the client's Consumer read them are counted and said, and reading goes on.
+"""Records that are deleted from Kafka before the client's Consumer read them are counted and said, and reading goes on.
 
 On the mock cluster, which drops the oldest of a partition beyond five MiB; and on real Kafka, where they are deleted.
 """
@@ -92,7 +92,7 @@ def test_a_commit_beyond_the_log_goes_on_at_its_start(
     with consumer(cluster.bootstraps, topic, protocol, auto_offset_reset=reset) as reader:
         assert read_until(reader, "b") == ["a", "b"]
         assert reader.missed_count == 0
-    assert said(caplog) == [(topic, 0, 500, 0, 0, "the topic was made anew or cut")]
+    assert said(caplog) == [(topic, 0, 500, 0, 0, "the topic was recreated or truncated")]
     assert committed(cluster, topic, f"group-{topic}") == 2, "the next member does not begin anew"
 
 
@@ -144,7 +144,7 @@ def test_a_cluster_that_does_not_say_where_a_log_begins_is_asked_again(
         publish(cluster, [event("c")], topic)
         assert reading.result(20) == (["a", "b", "c"] if offset or reset == "earliest" else ["c"])
     # What begins at the start of a log is left to librdkafka, which asks again by itself.
-    assert ("the cluster does not say where to begin" in caplog.messages) == bool(offset or reset == "latest")
+    assert ("cannot determine start offsets" in caplog.messages) == bool(offset or reset == "latest")
     assert len(said(caplog)) == (1 if offset else 0)
 
 

@@ -50,7 +50,7 @@ def test_wrong_arguments_are_named():
         Producer("a:1", "t", "s", linger_s=1)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="No such configuration property"):
         Producer("a:1", "t", "s", librdkafka={"no.such": 1})
-    with pytest.raises(ValueError, match=r"client\.rack: \['a'\] is no text"):
+    with pytest.raises(ValueError, match=r"client\.rack: \['a'\] is not a string"):
         Producer("a:1", "t", "s", librdkafka={"client.rack": ["a"]})
     with pytest.raises(ValueError, match="oauth_cb: 'x' can't be called"):
         Producer("a:1", "t", "s", librdkafka={"oauth_cb": "x"})
