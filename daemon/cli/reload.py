@@ -4,6 +4,7 @@ import json
 
 import click
 
+from ..errors import Problem
 from . import EXIT_CONFIG
 from .shared.daemon_client import find, place_options
 
@@ -22,8 +23,7 @@ def command(config_path: str | None, at: str | None, as_json: bool) -> int:
         print(json.dumps(result, indent=2))
     else:
         for problem in result["problems"]:
-            mend = f" ({problem['mend']})" if problem["mend"] else ""
-            click.echo(f"problem  {problem['path']}: {problem['what']}{mend}")
+            click.echo(f"problem  {Problem(**problem)}")
         for path in result["live"]:
             click.echo(f"changed  {path}")
         for path in result["restart"]:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import socket
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -13,12 +15,11 @@ from confluent_kafka.admin import ClusterMetadata
 from rich.console import Console
 from rich.text import Text
 
-from ..config import checks, librdkafka_check
+from ..config import checks, full_check
 from ..config.kafka_connection import CONNECTION_PREFIXES, message_bytes_max
-from ..config.loading import find, load
+from ..config.loading import Loaded, find, load_located
 from ..config.redis_options import DIAL_TIMEOUT_S, Endpoint
 from ..config.schema import Config, KafkaConfig, RedisConfig
-from ..config.secrets import unreadable_files
 from ..config.topic_pattern import TopicPattern
 from ..errors import ConfigError, Problem, RedisProtocolError
 from ..pipeline.sinks.redis_server import RedisRefused, connect, find_endpoint, knock
@@ -58,6 +59,11 @@ class Findings:
     def note(self, path: str, what: str, mend: str = "") -> None:
         self.notes.append(Problem(path, what, mend))
 
+    def locate(self, loaded: Loaded) -> None:
+        """What a cluster says of a key has the key's place too."""
+        for rows in (self.problems, self.faults, self.warnings, self.notes):
+            rows[:] = loaded.located(rows)
+
     def has_problem_in(self, paths: tuple[str, ...]) -> bool:
         return any(problem.path.startswith(paths) for problem in self.problems)
 
@@ -94,11 +100,9 @@ class Findings:
         console.print(Text(f"{source}: {', '.join(counts) or 'fine'}"), soft_wrap=True)
 
 
-def check_offline(config: Config, findings: Findings) -> None:
+def check_offline(loaded: Loaded, findings: Findings) -> None:
     """What can be seen without a cluster."""
-    missing = list(unreadable_files(config))
-    findings.problems += [*checks.check(config), *missing]
-    report = librdkafka_check.check(config, not missing)
+    report = full_check.examine(loaded)
     findings.problems += report.problems
     findings.warnings += report.warnings
     findings.checked.append("the config: keys, values, topics, rules, files")
@@ -115,6 +119,24 @@ def check_online(config: Config, findings: Findings) -> None:
         findings.note("redis", "Redis was not asked", "mend the problems first")
     else:
         check_redis(config.redis, findings)
+
+
+def check_places(config: Config, findings: Findings) -> None:
+    """Whether this machine has what the daemon would listen at: a folder for each socket, an address for the host."""
+    for key, place in (("http.listen", config.http.listen), ("control.socket", config.control.socket_path())):
+        if place is None or findings.has_problem_in((key,)):
+            continue
+        if place.startswith("/") or key == "control.socket":
+            folder = os.path.dirname(place) or "."
+            if not os.path.isdir(folder):
+                what, mend = f"{place} is in a folder that is not there", "make it, or choose another place"
+                findings.problems.append(Problem(key, what, mend))
+            continue
+        host, _, port = place.rpartition(":")
+        try:
+            socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        except OSError as error:
+            findings.problems.append(Problem(key, f"{host} is no address: {error.strerror}", "127.0.0.1:PORT is one"))
 
 
 def check_kafka(config: Config, findings: Findings) -> None:
@@ -334,13 +356,16 @@ def command(config_path: str | None, offline: bool, as_json: bool) -> int:
     source = config_path or "(config)"
     try:
         source = str(find(config_path))
-        config = load(config_path)
+        loaded = load_located(config_path)
     except ConfigError as error:
         findings.problems += error.problems
     else:
-        check_offline(config, findings)
+        source = loaded.source
+        check_offline(loaded, findings)
         if not offline:
-            check_online(config, findings)
+            check_places(loaded.config, findings)
+            check_online(loaded.config, findings)
+            findings.locate(loaded)
     if as_json:
         print(json.dumps(findings.as_dict(), indent=2))
     else:
