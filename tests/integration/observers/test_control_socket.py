@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ingestd._librdkafka import MockCluster
-from ingestd.cli.daemon_client import _UnixConnection as UnixConnection
+from ingestd.cli.shared.daemon_client import _UnixConnection as UnixConnection
 from tests.support.daemon_process import DaemonProcess
 from tests.support.harness import event, mock_cluster, publish
 from tests.support.redis_node import RedisNode
