@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import os
 import random
 import signal
@@ -127,6 +128,16 @@ def redis_node(tmp_path: Path) -> Iterator[RedisNode]:
     node = RedisNode(tmp_path / "redis", keep_data=True).start()
     yield node
     node.stop()
+
+
+@pytest.fixture(autouse=True)
+def the_logger_is_put_back() -> Iterator[None]:
+    """A daemon in this process takes its log lines for itself: caplog would not see those of the tests after it."""
+    logger = logging.getLogger("ingestd")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 @pytest.fixture(autouse=True)

@@ -294,7 +294,7 @@ class Config(Section):
     rules: Annotated[
         tuple[RuleConfig, ...],
         Key(
-            "Walked in order for each event: drop, keep and route end the walk; copy, sample and no_store go on.",
+            "Walked in order for each event: drop, keep and route end the walk; the others go on.",
             RELOAD,
         ),
     ] = ()

@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 PAGE = ROOT / "ARCHITECTURE.md"
 DAEMON = ROOT / "daemon"
-# In the order in which a batch meets them, then what looks on it, then what stands outside of the daemon.
+# In the order in which a batch meets them, then what observes it, then what stands outside of the daemon.
 FOLDERS = (
     "", "pipeline", "pipeline/sinks", "fastpath", "librdkafka", "events", "config", "telemetry", "observers", "cli",
     "cli/shared", "cli/demo", "client", "client/producing", "client/consuming", "client/lookup",

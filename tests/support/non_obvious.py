@@ -70,7 +70,7 @@ def markers_in(path: str, text: str) -> Iterator[Marker]:
         sentence = SENTENCE.match(f"{first} {rest}")
         if sentence is None or not 20 <= len(sentence[1]) <= SENTENCE_MAX:
             raise BadMarker(
-                f"{where}: the first sentence ends with a full stop, after {SENTENCE_MAX} characters at most"
+                f"{where}: its first sentence ends with a full stop, after {SENTENCE_MAX} characters at most"
             )
         yield Marker(path, index + 1, sentence[1])
 

@@ -59,7 +59,7 @@ def test_a_tap_shows_what_matches_with_its_fate_and_masked(cluster: MockCluster,
     words = [sys.executable, "-m", "ingestd", "tap", "-c", str(daemon.config_path)]
     words += ["--service", "shop", "--mask", "metadata.user", "--dead", "--count", "3", "--json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        # The daemon says in its counters when somebody looks on; until then events would pass unseen.
+        # The daemon says in its counters when a tap is open; until then events would pass unseen.
         wait_until(lambda: _taps(daemon) == 1, "the tap is open")
         publish(cluster, [event("a", service="other"), event("b", service="shop", metadata={"user": "me", "n": 1})])
         publish(cluster, [b'{"id": "cut'])

@@ -302,8 +302,8 @@ def test_the_file_is_looked_for_in_the_documented_order(
 
 def test_a_named_file_that_is_missing_is_not_replaced_by_another(bare_environment: Path) -> None:
     (bare_environment / "config.yaml").write_text("{}")
-    with pytest.raises(ConfigError, match="gone.yaml"):
-        load("gone.yaml")
+    with pytest.raises(ConfigError, match="missing.yaml"):
+        load("missing.yaml")
 
 
 def test_no_file_at_all_says_where_it_was_looked_for(bare_environment: Path) -> None:

@@ -17,7 +17,7 @@ from ingestd.config.kafka_consumers import (
 )
 from ingestd.config.loading import parse
 from ingestd.config.schema import Config
-from ingestd.events.vocabulary import TYPE_ALIASES, TYPE_NAMES
+from ingestd.events.vocabulary import TYPE_ALIASES, TYPE_NAMES, Action
 from tests.support.documents import ROOT, blocks, snippets
 
 PAGES = ["README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))]
@@ -50,6 +50,11 @@ def test_the_rules_page_shows_what_ingestd_test_says(tmp_path: Path):
     words = [sys.executable, "-m", "ingestd", "test", "events.jsonl"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == said
+
+
+def test_the_rules_page_has_every_action():
+    text = (ROOT / "docs" / "rules.md").read_text()
+    assert re.findall(r"^\| `(\w+)`", text, re.M) == [action.name.lower() for action in Action]
 
 
 def test_the_page_of_topics_has_every_type_with_its_topic_and_its_aliases():
