@@ -1,7 +1,6 @@
 """`ingestd validate`: every problem of a config, of the cluster and of Redis, each with its key and the mend."""
 
 import asyncio
-import json
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +10,6 @@ import click
 import redis
 import redis.asyncio
 from confluent_kafka.admin import ClusterMetadata
-from rich.console import Console
-from rich.text import Text
 
 from ..config import checks
 from ..config.kafka_options import message_bytes_max
@@ -22,6 +19,8 @@ from ..errors import ConfigError, Problem
 from ..pipeline.sinks.redis_server import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
 from . import EXIT_CONFIG, config_option
 from .shared import librdkafka_options
+from .shared.messages import printable
+from .shared.output import Output, write_json
 from .topics import REACH_PREFIXES, Cluster, ClusterError, size_mend
 
 REDIS_VERSION_MIN = (6, 2)
@@ -75,8 +74,7 @@ class Findings:
             "checked": self.checked,
         }
 
-    def show(self, console: Console, source: str) -> None:
-        fancy = console.encoding.lower().startswith("utf")
+    def show(self, console: Output, source: str) -> None:
         for rows, mark, plain, style in (
             ([f"checked {text}" for text in self.checked], "✓", "ok", "green"),
             (self.notes, "·", "note", "dim"),
@@ -84,13 +82,13 @@ class Findings:
             (self.problems + self.faults, "✗", "problem", "bold red"),
         ):
             for row in rows:
-                console.print(Text.assemble((mark if fancy else plain, style), f" {row}"), soft_wrap=True)
+                console.line((console.glyph(mark, plain), style), printable(f" {row}"))
         counts = [
             f"{count} {word}{'s' if count != 1 else ''}"
             for count, word in ((len(self.problems) + len(self.faults), "problem"), (len(self.warnings), "warning"))
             if count
         ]
-        console.print(Text(f"{source}: {', '.join(counts) or 'fine'}"), soft_wrap=True)
+        console.line(printable(f"{source}: {', '.join(counts) or 'fine'}"))
 
 
 def check_offline(config: Config, findings: Findings) -> None:
@@ -353,7 +351,7 @@ def command(config_path: str | None, offline: bool, as_json: bool) -> int:
         if not offline:
             check_online(config, findings)
     if as_json:
-        print(json.dumps(findings.as_dict(), indent=2))
+        write_json(findings.as_dict())
     else:
-        findings.show(Console(highlight=False), source)
+        findings.show(Output(), source)
     return findings.exit_code

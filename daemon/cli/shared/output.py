@@ -61,6 +61,16 @@ class Output(Console):
         """One line, never cut: a terminal breaks it itself, so that it can be copied whole."""
         self.print(Text.assemble(*parts), soft_wrap=True)
 
+    def progress(self, text: str) -> None:
+        """How far it is: on a terminal in place of what was said before, else a line below the last."""
+        if not self.can_move:
+            self.line(text)
+            return
+        said = Text(text)
+        # One cell less: in the last one some terminals go on to the next line.
+        said.truncate(self.width - 1, overflow="ellipsis", pad=True)
+        self.print(said, end="\r", no_wrap=True)
+
     def on_broken_pipe(self) -> None:
         """Never reached: streams.OutputEnded comes first. Rich's own would end the process with 1."""
         raise BrokenPipeError
