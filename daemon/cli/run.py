@@ -8,6 +8,7 @@ from ..config import checks
 from ..config.schema import Config, find, load
 from ..telemetry import logs
 from . import config_option
+from .shared import descriptors
 
 
 @click.command("run")
@@ -31,6 +32,7 @@ def command(config_path: str | None, books_file: Path | None) -> int:
         return config
 
     config = read()
+    descriptors.ensure()
     log = logs.set_up(config.logging.level, config.logging.format)
     from ..app import serve  # the compiled modules are loaded only by those who need them
 

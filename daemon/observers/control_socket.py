@@ -15,6 +15,7 @@ from aiohttp import web
 
 from ..config.checks import match_problems
 from ..events.rules import MatchConfig
+from .http_server import ANSWER_TIMEOUT_S
 from .taps import RATE_MAX, Tap, Taps, TooManyTaps
 
 # So often a tap says how many events it has seen, also when it shows none: who reads sees that it lives.
@@ -44,8 +45,10 @@ def routes(reload: Callable[[], Awaitable[Any]], taps: Taps) -> list[web.RouteDe
 
     async def post_tap(request: web.Request) -> web.StreamResponse:
         try:
-            wanted = msgspec.json.decode(await request.read(), type=TapRequest)
-        except msgspec.DecodeError as error:
+            # The answer may take as long as it likes, the question not.
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                wanted = msgspec.json.decode(await request.read(), type=TapRequest)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise web.HTTPBadRequest(text=f"{error}\n") from error
         problems = match_problems(wanted.match, "match")
         if problems:
