@@ -136,6 +136,8 @@ async def send(server: HttpServer, data: bytes) -> bytes:
     try:
         writer.write(data)
         return await asyncio.wait_for(reader.read(1 << 16), 20 * MULTIPLIER)
+    except TimeoutError:
+        raise AssertionError(f"neither answered nor cut off: {data!r}") from None
     except ConnectionError:
         return b""  # it was cut off while it was still writing
     finally:
