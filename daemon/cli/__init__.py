@@ -1,5 +1,4 @@
-"""The command line `ingestd`. Exit codes: 0 done, 1 failed, 2 usage, 78 bad config, 130 Ctrl-C, 141 the
-reader of its output has gone."""
+"""The command line `ingestd`. Exit codes: 0 done, 1 failed, 2 usage, 78 bad config, 130 Ctrl-C."""
 
 import importlib
 import sys
@@ -14,7 +13,6 @@ from .shared import signals, streams
 from .shared.messages import fail, near, note, system_words
 
 EXIT_CONFIG = 78  # sysexits.h EX_CONFIG: systemd is told not to restart after it
-EXIT_READER_GONE = 141  # as the shell says of a program that SIGPIPE has ended
 OWN_PROCESS = object()
 
 # Verb -> its one line of help. The module of a verb is loaded only when it is called.
@@ -93,9 +91,9 @@ def report_usage_error(error: click.ClickException) -> int:
     return error.exit_code
 
 
-def report_ended_output(error: OSError | None) -> int:
-    streams.silence()
-    return EXIT_READER_GONE if error is None else fail(f"standard output can't be written: {system_words(error)}")
+def report_ended_output(error: OSError) -> int:
+    streams.redirect(streams.STDOUT)
+    return fail(f"standard output can't be written: {system_words(error)}")
 
 
 def _exit_code(arguments: list[str] | None, process: object) -> int:

@@ -17,6 +17,7 @@ from ..config.schema import RedisConfig, load
 from ..errors import IngestdError
 from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
 from . import config_option
+from .shared import signals, streams
 from .shared.events_view import (
     Timeline,
     Waterfall,
@@ -183,6 +184,7 @@ def correlated(
     filters = Filters(since=since, until=until, levels=levels, types=types, labels=labels)
     with open_store(config_path, url) as store:
         source: Iterable[list[Event]]
+        interrupted = False
         if follow:
             for_s = None if for_time is None else for_time.total_seconds()
             following = store.follow(correlation_id, interval_s=POLL_INTERVAL_S, for_s=for_s, **filters)
@@ -193,15 +195,17 @@ def correlated(
             source = store.pages(correlation_id, limit=PAGE_EVENTS, **filters)
         timeline = Timeline(console.text_columns, local)
         if follow:
-            tell_until_interrupted(console, timeline, source, as_json)
+            interrupted = tell_until_interrupted(console, timeline, source, as_json)
         else:
             for events in source:
                 tell(console, timeline, events, as_json)
+                if streams.reader_gone():
+                    break
         if not timeline.count:
             raise NotFound(nothing(store, correlation_id, filters))
         if not as_json:
             console.print(timeline.summary(), soft_wrap=True)
-    return 0
+    return signals.EXIT_INTERRUPTED if interrupted else 0
 
 
 def tell(console: Output, timeline: Timeline, events: list[Event], as_json: bool) -> None:
@@ -213,14 +217,16 @@ def tell(console: Output, timeline: Timeline, events: list[Event], as_json: bool
             write_json_line(event.to_json())
 
 
-def tell_until_interrupted(console: Output, timeline: Timeline, source: Iterable[list[Event]], as_json: bool) -> None:
+def tell_until_interrupted(console: Output, timeline: Timeline, source: Iterable[list[Event]], as_json: bool) -> bool:
+    """Whether it was interrupted."""
     with Interrupts() as interrupts:
         for events in source:
             interrupts.held = True
             tell(console, timeline, events, as_json)
             interrupts.held = False
-            if interrupts.seen:
-                return
+            if interrupts.seen or streams.reader_gone():
+                break
+    return interrupts.seen
 
 
 def nothing(store: EventStore, correlation_id: str, filters: Filters) -> str:

@@ -128,8 +128,7 @@ def command(
                     write_json_line(row)
                 else:
                     show(console, row)
-                    streams.flush()
-                if count is not None and shown >= count:
+                if streams.reader_gone() or (count is not None and shown >= count):
                     break
     finally:
         if not as_json:

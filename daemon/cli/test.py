@@ -21,6 +21,7 @@ from ..events.rules import RuleConfig, compile_rules
 from ..events.vocabulary import FAULT_MESSAGES, Action, Fault, Verdict
 from ..pipeline.route_table import table_arguments
 from . import config_option
+from .shared import streams
 from .shared.messages import printable
 from .shared.output import Output, write_json_line
 
@@ -189,6 +190,7 @@ def command(config_path: str | None, events: BinaryIO, as_json: bool, topic: str
             write_json_line(result)
         else:
             show(console, result)
+            streams.flush()
     if not as_json:
         words = ", ".join(
             f"{totals[name]} {word}"

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..observers import bottleneck
+from .shared import streams
 from .shared.daemon_client import DaemonClient, find, place_options
 from .shared.messages import printable
 from .shared.output import Output, pictures, table, write_json_line
@@ -244,9 +245,13 @@ def command(config_path: str | None, at: str | None, interval: float, times: int
     if as_json:
         for each in seen:
             write_json_line(each._asdict())
+            if streams.reader_gone():
+                break
         return 0
     console = Output()
     with pictures(console) as picture:
         for each in seen:
             picture.show(render(each, console.width))
+            if streams.reader_gone():
+                break
     return 0

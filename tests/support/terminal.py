@@ -104,8 +104,20 @@ class Terminal:
     """A program whose three streams, or some of them, are a terminal."""
 
     def __init__(
-        self, words: tuple[str, ...], columns: int, env: dict[str, str], *, rows: int = 40, only_stdout: bool = False
+        self,
+        words: tuple[str, ...],
+        columns: int,
+        env: dict[str, str],
+        *,
+        rows: int = 40,
+        only_stdout: bool = False,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
+        def begin() -> None:
+            if not only_stdout:
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            prepare()
+
         self.columns = columns
         self.raw = b""
         self._master, slave = pty.openpty()
@@ -119,7 +131,7 @@ class Terminal:
             stderr=subprocess.PIPE if only_stdout else slave,
             env=env,
             start_new_session=True,
-            preexec_fn=_take_terminal if not only_stdout else None,
+            preexec_fn=begin,
         )
 
     def read_until(self, done: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
@@ -141,8 +153,11 @@ class Terminal:
         self.raw += data
         return bool(data)
 
+    def type(self, keys: bytes) -> None:
+        os.write(self._master, keys)
+
     def press_ctrl_c(self) -> None:
-        os.write(self._master, b"\x03")
+        self.type(b"\x03")
 
     def wait(self, timeout_s: float = 60) -> int:
         self.read_until(lambda: self.process.poll() is not None, "the program has ended", timeout_s)
@@ -167,10 +182,6 @@ class Terminal:
             self.process.stderr.close()
         os.close(self._master)
         os.close(self._slave)
-
-
-def _take_terminal() -> None:
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @contextmanager

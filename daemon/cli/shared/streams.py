@@ -1,7 +1,7 @@
 """Standard input, output and error of this process: open whatever the caller closed, and failing in words.
 
-Called once, first of all, by the entry point. What a stream cannot encode is shown in plain characters, a reader that
-has gone and a full disk end the process in one place, and standard error never fails.
+Called once, first of all, by the entry point. What a stream cannot encode is shown in plain characters, a full disk
+ends the process in one place, a reader that has gone is no failure, and standard error never fails.
 """
 
 import codecs
@@ -22,12 +22,12 @@ PLAIN_ERRORS: Final = "ingestd-plain"
 
 
 class OutputEnded(BaseException):
-    """Standard output takes nothing more. `error` is None when whoever read it has closed it.
+    """Standard output takes nothing more, such as a full disk.
 
     No Exception: nobody on the way up can mend it, and rich and click would each end the process in a way of their own.
     """
 
-    def __init__(self, error: OSError | None) -> None:
+    def __init__(self, error: OSError) -> None:
         super().__init__()
         self.error = error
 
@@ -38,6 +38,7 @@ class _Output(io.RawIOBase):
     def __init__(self, number: int, strict: bool) -> None:
         self._number = number
         self._strict = strict
+        self.reader_gone = False
 
     def fileno(self) -> int:
         return self._number
@@ -57,9 +58,13 @@ class _Output(io.RawIOBase):
                 poll = select.poll()
                 poll.register(self._number, select.POLLOUT)
                 poll.poll()
+            except BrokenPipeError:
+                # As `head` does. A verb goes on to its end for its exit code, or looks whether anybody reads.
+                self.reader_gone = True
+                redirect(self._number)
             except OSError as error:
                 if self._strict:
-                    raise OutputEnded(None if isinstance(error, BrokenPipeError) else error) from None
+                    raise OutputEnded(error) from None
                 return len(data)
 
 
@@ -113,8 +118,15 @@ def flush() -> None:
     sys.stdout.flush()
 
 
-def silence() -> None:
-    """Standard output leads nowhere from here on, so that nothing fails again at the end of the process."""
+def reader_gone() -> bool:
+    """Whether nobody reads standard output any more. A verb without an end asks this after each thing it has said."""
+    flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return isinstance(raw, _Output) and raw.reader_gone
+
+
+def redirect(number: int) -> None:
+    """The descriptor leads nowhere from here on, so that nothing fails again at the end of the process."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, STDOUT)
+    os.dup2(nowhere, number)
     os.close(nowhere)
