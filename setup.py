@@ -1,6 +1,7 @@
-"""Builds the two compiled rooms. `INGESTD_DEBUG=1` compiles the invariant checks in and keeps the annotated HTML."""
+"""Builds the two compiled modules. `INGESTD_DEBUG=1` compiles the invariant checks in and keeps the annotated HTML."""
 
 import os
+import re
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -23,6 +24,17 @@ def alias_package() -> str:
     return str(ALIAS_FOLDER)
 
 
+def write_librdkafka_names() -> None:
+    """FUNCTION_NAMES of _librdkafka, from the fields of functions_t: a call stands in one place."""
+    text = Path("daemon/librdkafka/symbols.pxi").read_text()
+    fields = text.partition("cdef struct functions_t:\n")[2].partition("\n\n")[0]
+    lines = [f'    "{name}",\n' for name in re.findall(r"\(\*(\w+)\)", fields)]
+    table = "".join(["# Made by setup.py from daemon/librdkafka/symbols.pxi.\nFUNCTION_NAMES = (\n", *lines, ")\n"])
+    place = ALIAS_FOLDER / "librdkafka_names.pxi"
+    if not place.is_file() or place.read_text() != table:
+        place.write_text(table)
+
+
 def extension(name: str) -> Extension:
     return Extension(
         f"ingestd.{name}",
@@ -34,6 +46,9 @@ def extension(name: str) -> Extension:
         libraries=["dl"],
     )
 
+
+include_path = [alias_package()]
+write_librdkafka_names()
 
 setup(
     packages=["ingestd", *(f"ingestd.{name}" for name in find_packages("daemon"))],
@@ -48,7 +63,7 @@ setup(
     ],
     ext_modules=cythonize(
         [extension("_fastpath"), extension("_librdkafka")],
-        include_path=[alias_package()],
+        include_path=include_path,
         compiler_directives={"language_level": "3"},
         annotate=DEBUG,
         force=DEBUG,

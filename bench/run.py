@@ -21,8 +21,9 @@ from rich.progress import track
 from rich.table import Table
 
 from bench import events, native
-from ingestd.config import kafka_options
-from ingestd.config.schema import Config, parse
+from ingestd.config import kafka_consumers, kafka_producers
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from tests.support.daemon_process import TYPED, DaemonProcess
 from tests.support.kafka_node import KafkaNode
 from tests.support.redis_node import RedisNode
@@ -109,8 +110,11 @@ def cost(start: Callable[[str, int], Whole], count: int) -> Run:
 
 def options(config: Config, group: str) -> tuple[dict[str, str], dict[str, str]]:
     """The daemon's own librdkafka options, for both sides. The native loop cannot choose a start by itself."""
-    consumer = kafka_options.consumer_options(config, "native") | {"group.id": group, "auto.offset.reset": "earliest"}
-    return consumer, kafka_options.producer_options(config, "native")
+    consumer = kafka_consumers.daemon_consumer_options(config, "native") | {
+        "group.id": group,
+        "auto.offset.reset": "earliest",
+    }
+    return consumer, kafka_producers.daemon_producer_options(config, "native")
 
 
 def run_native(kafka: KafkaNode, topic: str, count: int, round_number: int) -> Whole:

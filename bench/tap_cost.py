@@ -40,7 +40,7 @@ def run(mode: str, batch_count: int) -> int:
         clock_s[0] += BATCH_S
         process_batch(batch, table, cache, STAMP_MS // 1000)
         if mode == "look":
-            taps.look(batch, lambda slot: "in", topics.names)
+            taps.look(batch, lambda index: "in", topics.names)
     return tap.seen
 
 

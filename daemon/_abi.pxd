@@ -1,6 +1,8 @@
-# Plain C structs that the pure core and the native edge share. No code, no Python objects.
+# Plain C structs that the compiled core and the native edge share: records, sends, runs and the batch that owns them.
+# No code, no Python objects.
 #
-# One batch owns all memory below; pointers into it are valid until the batch is released.
+# One batch owns all memory below; pointers into it are valid until the batch is released. What it only borrows are the
+# messages (librdkafka's, given back at release) and what they point to: payload, key, headers, the topic's name.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
@@ -25,10 +27,10 @@ cdef struct record_t:
     void *headers                 # rd_kafka_headers_t of the message, borrowed; NULL: none
     const char *correlation       # value of the first correlation header that is there; NULL: none
     size_t correlation_bytes
-    uint32_t span_index
+    uint32_t run_index
     uint32_t reply_end            # replies of the batch up to and with this record's
-    uint8_t verdict               # model.Verdict
-    uint8_t fault                 # model.Fault
+    uint8_t verdict               # vocabulary.Verdict
+    uint8_t fault                 # vocabulary.Fault
     uint8_t taps                  # a bit for each tap of the RouteTable that wants to see it
 
 cdef enum:
@@ -42,7 +44,9 @@ cdef enum:                        # send_t.state
     SEND_DELIVERED
     SEND_FAILED                   # reported or refused with send_t.error
 
-# One record to be produced. librdkafka's opaque is the address of this struct.
+# One record to be produced.
+# Non-obvious: the opaque of a record is the address of its send_t, so the array must not move while one is pending.
+# Librdkafka gives the address back with the delivery report. Sends are added only when the batch owes no report.
 cdef struct send_t:
     batch_t *owner
     uint32_t record_index
@@ -62,7 +66,7 @@ cdef struct converted_t:
     uint8_t fault                 # not 0: it can't be turned, and is a dead letter
 
 # A run of records of one partition inside one batch: the unit that the ledger knows.
-cdef struct span_t:
+cdef struct run_t:
     void *rkt
     const char *topic             # borrowed: lives as long as the records do
     int32_t partition
@@ -70,7 +74,7 @@ cdef struct span_t:
     int64_t first_offset
     int64_t last_offset
     int64_t first_timestamp_ms    # of its first record; -1: it has none
-    uint32_t topic_slot           # number that the edge gave the source topic
+    uint32_t source_topic_index   # in Consumer.topics, as the edge counts them
     uint32_t received_count
     uint32_t dropped_count
     uint32_t dead_count
@@ -79,13 +83,13 @@ cdef struct span_t:
 cdef struct batch_t:
     record_t *records
     send_t *sends
-    span_t *spans
+    run_t *runs
     char *keys
     char *resp
     converted_t *converted        # by record; NULL: the batch has none of an old topic
     Py_ssize_t record_count, record_capacity
     Py_ssize_t send_count, send_capacity
-    Py_ssize_t span_count, span_capacity
+    Py_ssize_t run_count, run_capacity
     Py_ssize_t key_used, key_capacity
     Py_ssize_t resp_used, resp_capacity
     Py_ssize_t reply_count

@@ -1,8 +1,8 @@
-# What the native edge may see of the pure core: the batch that it fills, and nothing else.
+# What the native edge may see of the compiled core: the batch that it fills, and the check of a program's own events.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
-from ._abi cimport batch_t, record_t, span_t
+from ._abi cimport batch_t, record_t, run_t
 
 # The fields of an event that are looked at, in the order of EVENT_FIELDS; those before TEXT_COUNT are texts.
 cdef enum:
@@ -35,17 +35,18 @@ cdef class Batch:
     cdef release_fn release_records      # set by who filled it; gives the messages back
     cdef list references                 # keeps test records and converted values alive
     cdef list trims                      # indexes of the ZREMRANGEBYRANK replies
-    cdef Py_ssize_t sends_told           # those before it were given by take_sent_counts
+    cdef Py_ssize_t sends_counted           # those before it were in take_sent_counts
     cdef readonly Py_ssize_t events_max
     cdef public int batch_id             # the engine's number, and what the ledger calls it
     cdef public int owes                 # sinks that have not finished, as bits
     cdef public double taken_at_s        # monotonic, set by the engine
-    cdef public object slot              # records that the Redis sink had refused for good, or None
+    cdef public object refused_records   # indexes of those that Redis refused for good, or None
     cdef public object table             # the RouteTable that it was processed with
 
     cdef void clear_counts(self) noexcept
-    cdef int add_span(
-        self, void *rkt, const char *topic, uint32_t topic_slot, int32_t partition, int64_t offset, bint index_only
+    cdef int add_run(
+        self, void *rkt, const char *topic, uint32_t source_topic_index, int32_t partition, int64_t offset,
+        bint index_only,
     ) except -1
     cdef object describe(self, Py_ssize_t record_index)
     cdef int append_send(self, Py_ssize_t record_index, uint16_t topic, uint8_t flags, int fault) except -1

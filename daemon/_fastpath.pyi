@@ -1,4 +1,4 @@
-"""The pure core: records of one batch in; sends and Redis bytes out."""
+"""Checks, routes and indexes the events of one batch: the compiled core."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -8,14 +8,14 @@ from .events.rules import CompiledRule
 STRING_FIELDS: tuple[str, ...]
 VOCABULARY: dict[str, dict[str, int]]
 
-# (payload, timestamp_ms, topic, topic_slot, partition, offset, headers, index_only)
+# (payload, timestamp_ms, topic, source_topic_index, partition, offset, headers, index_only)
 RecordRow = tuple[bytes | None, int, str, int, int, int, list[tuple[str, bytes]] | None, bool]
 
 class Tapped(NamedTuple):
     """One event that a tap wants to see. `topics`: indexes of the output topics that it goes to."""
 
     payload: bytes
-    topic_slot: int
+    source_topic_index: int
     partition: int
     offset: int
     timestamp_ms: int
@@ -23,10 +23,10 @@ class Tapped(NamedTuple):
     fault: int
     topics: list[int]
 
-class Span(NamedTuple):
+class Run(NamedTuple):
     """A run of records of one partition inside one batch."""
 
-    topic_slot: int
+    source_topic_index: int
     partition: int
     leader_epoch: int
     first_offset: int
@@ -48,7 +48,7 @@ class RecordView:
     """The bytes of one record as a buffer that is pointed elsewhere for the next."""
 
 class RouteTable:
-    """Rules and storage settings as the loop reads them. Made anew at a reload, never changed."""
+    """Rules and storage settings as the loop reads them. Never changed: a reload or a tap builds another one."""
 
     rule_count: int
     tap_count: int
@@ -88,7 +88,7 @@ class Batch:
     batch_id: int
     owes: int
     taken_at_s: float
-    slot: Any
+    refused_records: list[int] | None
     table: Any
     @property
     def events_max(self) -> int: ...
@@ -112,7 +112,7 @@ class Batch:
     def release(self) -> None: ...
     def resp(self) -> bytes: ...
     def resp_view(self) -> memoryview: ...
-    def spans(self) -> list[Span]: ...
+    def runs(self) -> list[Run]: ...
     def sends(self) -> list[tuple[int, int, bytes | None, int, int]]: ...
     def take_sent_counts(self) -> list[tuple[int, int]]: ...
     def verdicts(self) -> list[tuple[int, int]]: ...
@@ -122,7 +122,7 @@ class Batch:
     def trim_replies(self) -> list[int]: ...
     def record_of_reply(self, reply_index: int) -> int: ...
     def mark_dead(self, record_index: int) -> bool: ...
-    def records_of_span(self, span_index: int) -> list[tuple[int, bytes | None, int, int]]: ...
+    def records_of_run(self, run_index: int) -> list[tuple[int, bytes | None, int, int]]: ...
     def convert(self, record_index: int, value: bytes | None, fault: int = 0) -> None: ...
 
 class ErrorCounts:
@@ -162,7 +162,7 @@ def utc_text(time_ns: int) -> str:
 def process_batch(
     batch: Batch, table: RouteTable, cache: IndexCache, now_s: int, errors: ErrorCounts | None = None
 ) -> None:
-    """Decide about every record of the batch: what is sent where, and what Redis is told."""
+    """Decide about every record of the batch: what is sent where, and what Redis gets."""
 
 def rebuild_index(batch: Batch, table: RouteTable, cache: IndexCache, now_s: int) -> None:
     """Make the Redis bytes again, after `cache` was cleared."""

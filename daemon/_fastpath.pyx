@@ -1,10 +1,24 @@
 # distutils: language = c
 # cython: language_level=3
-"""The pure core. Records of one batch in; sends and Redis bytes out. No socket, no clock, no config, no logger.
+"""Checks, routes and indexes the events of one batch: the compiled core. No socket, no clock, no config, no logger.
 
-One C file, so that everything below is inlined into one loop. The parts, in the order in which they need each other:
-words, utf8, timestamp, memory, resp, index_cache, replies, scan, text_set, error_counts, event, rules, batch,
-process, match, plain_event, stamps.
+What it is given are pointers to records that librdkafka holds; what it leaves in the batch are sends (which record goes
+to which topic, under which key) and the bytes of all Redis commands. Of a plain event no Python object is made.
+`process_batch` in process.pxi is where to begin; tests/support/model.py does the same in short, slow Python.
+
+The parts are included, and not modules of their own, as one C file is inlined into one loop. In the order in which they
+need each other:
+
+    words, utf8, timestamp      names of types and levels, strict UTF-8, RFC 3339
+    memory, batch               the batch's arrays, who owns them, and what Python may ask of them
+    resp, index_cache, replies  Redis: commands as bytes, which TTLs are due, what came back
+    scan, event                 one event read without objects, and by msgspec where that is not enough
+    text_set, rules             the rules as masks and sets of bytes, and the walk through them
+    error_counts                error logs by service
+    process                     the loop over one batch
+    match, plain_event, stamps  what the client library asks of the same code
+
+The GIL is held throughout: a batch takes about 3 ms, and everything in it belongs to the loop's thread.
 """
 
 cimport cython
@@ -16,7 +30,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset, strlen
 
 from ._abi cimport (
-    SEND_DEAD, SEND_HEADERS, SEND_WAITING, batch_t, converted_t, message_t, record_t, send_t, span_t,
+    SEND_DEAD, SEND_HEADERS, SEND_WAITING, batch_t, converted_t, message_t, record_t, send_t, run_t,
 )
 
 from collections import deque
@@ -53,7 +67,7 @@ cdef enum:
     WRONG_SHAPE
 
 cdef enum:
-    INDEX_TTL_MARGIN_S = 3600     # model.INDEX_TTL_MARGIN_S
+    INDEX_TTL_MARGIN_S = 3600     # as events/vocabulary.py has it; a test compares them
 
 include "fastpath/words.pxi"
 include "fastpath/utf8.pxi"
@@ -80,7 +94,7 @@ cdef text_t as_text(bytes value):
     return text
 
 
-# The numbers that model.py must agree with; a test compares them.
+# The numbers that events/vocabulary.py must agree with; a test compares them.
 VOCABULARY = {
     "types": {"LOG": LOG, "METRIC": METRIC, "ALERT": ALERT, "TRACE": TRACE, "HEALTH": HEALTH},
     "levels": {"DEBUG": DEBUG, "INFO": INFO, "WARNING": WARNING, "ERROR": ERROR, "FATAL": FATAL},

@@ -1,43 +1,37 @@
-"""Every error that ingestd raises on purpose, and what the catcher has to do about it.
+"""Every error that ingestd raises on purpose.
 
 IngestdError
   ConfigError              a config that may not run; carries every problem at once        exit 78
   MissingExtra             a package is not installed; says the command that installs it   exit 1
-  NativeEdgeError          librdkafka is missing, too old or of another layout            exit 1
+  NativeEdgeError          librdkafka is missing, too old or of another layout             exit 1
   KafkaFailure             librdkafka refused a call; carries its code and name
   SinkError
-    RedisUnavailable       the same bytes may succeed later                               RETRY
-    RedisProtocolError     what came back is no reply to what was sent                    RECONNECT (retry)
+    RedisUnavailable       the same bytes may succeed later: they are sent again
+    RedisProtocolError     what came back is no reply to what was sent: the connection is made again
 """
 
-from enum import Enum
 from typing import NamedTuple
-
-
-class Disposition(Enum):
-    """The three answers to a failure. There is no fourth: an error without one stops the daemon."""
-
-    RETRY = "retry"
-    DEAD_LETTER = "dead_letter"
-    STOP = "stop"
 
 
 class IngestdError(Exception):
     """Base of all."""
 
-    disposition = Disposition.STOP
-
 
 class Problem(NamedTuple):
-    """One thing wrong with a config: `path` as in `kafka.topics.logs`, what is wrong, and the mend."""
+    """One thing wrong with a config: `path` as in `kafka.topics.logs`, what is wrong, and the mend.
+
+    place: FILE:LINE:COLUMN where it stands; empty where no file has it.
+    """
 
     path: str
     what: str
     mend: str = ""
+    place: str = ""
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.what}"
-        return f"{text} ({self.mend})" if self.mend else text
+        text = f"{text} ({self.mend})" if self.mend else text
+        return f"{self.place}: {text}" if self.place else text
 
 
 class ConfigError(IngestdError):
@@ -98,10 +92,6 @@ class SinkError(IngestdError):
 class RedisUnavailable(SinkError):
     """Redis is not there, is loading, or refuses writes for now: the same bytes may succeed later."""
 
-    disposition = Disposition.RETRY
-
 
 class RedisProtocolError(SinkError):
     """A reply that fits no command: the connection is closed and the batches are sent again on a new one."""
-
-    disposition = Disposition.RETRY

@@ -2,10 +2,12 @@
 
 import asyncio
 import itertools
+import logging
 import os
 import random
 import signal
 import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,9 +131,30 @@ def redis_node(tmp_path: Path) -> Iterator[RedisNode]:
 
 
 @pytest.fixture(autouse=True)
+def the_logger_is_put_back() -> Iterator[None]:
+    """A daemon in this process takes its log lines for itself: caplog would not see those of the tests after it."""
+    logger = logging.getLogger("ingestd")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
+
+
+@pytest.fixture(autouse=True)
 def no_error_is_hidden(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A test fails when a loop's exception handler was called and nobody set one."""
-    seen: list[dict] = []
+    """A test fails when a loop's exception handler was called and nobody set one, or a loop ended with open sockets."""
+    seen: list[object] = []
+    close = uvloop.Loop.close
+
+    def close_and_tell(loop: uvloop.Loop) -> None:
+        # uvloop warns of each. Warnings are errors here, and one that is raised inside keeps the transport open: close
+        # then waits for it for ever, so that a test which failed would never end.
+        with warnings.catch_warnings(record=True) as unclosed:
+            warnings.simplefilter("always")
+            close(loop)
+        seen.extend(str(warning.message) for warning in unclosed)
+
+    monkeypatch.setattr(uvloop.Loop, "close", close_and_tell)
     for loop_class in (asyncio.BaseEventLoop, uvloop.Loop):  # uvloop's is no BaseEventLoop
         monkeypatch.setattr(loop_class, "default_exception_handler", lambda loop, context: seen.append(context))
     yield

@@ -18,15 +18,18 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .._fastpath import UNREADABLE
 from ..config import checks
-from ..config.kafka_options import client_options
-from ..config.schema import Config, load
+from ..config.kafka_consumers import compare_options
+from ..config.loading import load
+from ..config.schema import Config
 from ..errors import IngestdError
-from ..events.vocabulary import DEAD_LETTER_HEADER_PREFIX
+from ..events.old_topics import PROCESSED, RAW
+from ..events.vocabulary import DEAD_LETTER_HEADER_PREFIX, EventType
 from . import config_option
 from .shared.messages import printable
 from .shared.output import Output, write_json
-from .topics import UNIT_MS, ClusterError
+from .topics import CLIENT_ERRORS, UNIT_MS, ClusterError, no_answer
 
 ANSWER_TIMEOUT_S: Final = 10.0
 # No record for so long, though an end was not reached: the cluster is not well.
@@ -36,7 +39,7 @@ SHOWN_MAX: Final = 10
 HASH_BYTES: Final = 16
 HASH_MASK: Final = (1 << 8 * HASH_BYTES) - 1
 JSON_SPACE: Final = b" \t\r\n"
-TYPED: Final = {"raw_data": "logs", "processed_data": "alerts"}
+TYPED: Final = {RAW: EventType.LOG.topic_key, PROCESSED: EventType.ALERT.topic_key}
 
 
 class Window(NamedTuple):
@@ -105,11 +108,7 @@ class Reader:
     """Reads windows of topics. Runs on: the caller's thread; every wait has a bound."""
 
     def __init__(self, config: Config, progress: Progress) -> None:
-        options = client_options(config.kafka, "ingestd-compare")
-        # The group is never joined, and nothing is committed.
-        options |= {"group.id": "ingestd-compare", "enable.auto.commit": "false", "auto.offset.reset": "error"}
-        options |= {"log_level": "0", "fetch.queue.backoff.ms": "5", "enable.partition.eof": "true"}
-        self._options = options
+        self._options = compare_options(config.kafka)
         self._progress = progress
 
     def read(self, topic: str, since_ms: int, until_ms: int | None) -> Iterator[Message]:
@@ -126,8 +125,8 @@ class Reader:
         try:
             starts = self._offsets(topic, since_ms)
             ends = self._ends(topic) if until_ms is None else self._offsets(topic, until_ms)
-        except KafkaException as error:
-            raise ClusterError(f"{topic}: {error.args[0].str()}") from None
+        except CLIENT_ERRORS as error:
+            raise ClusterError(f"{topic}: {no_answer(error)}") from None
         left = {partition: ends[partition] for partition, start in starts.items() if start < ends[partition]}
         total = sum(end - starts[partition] for partition, end in left.items())
         task = self._progress.add_task(topic, total=total)
@@ -266,7 +265,7 @@ def compare_events(pair: Comparison, reader: Reader, window: Window, dead_letter
     for message in reader.read(pair.new_topic, window.since_ms, None if now_stamped else end_ms):
         try:
             event = _DECODE(message.value() or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             continue  # not one that the daemon made of an old message
         match = pattern.fullmatch(event.id)
         if match is None or not wanted.has(int(match[1]), int(match[2])):
@@ -321,7 +320,7 @@ class Span(click.ParamType):
 
 def chosen_pairs(config: Config, named: tuple[str, ...]) -> list[tuple[Comparison, str | None]]:
     """Each pair, with the kafka.topics key of one whose old side the daemon turns into events."""
-    old_topics = config.legacy_topics()
+    old_topics = config.old_topics()
     if not named:
         named = tuple(f"{topic}={getattr(config.kafka.topics, TYPED[key])}" for topic, key in old_topics.items())
     if not named:

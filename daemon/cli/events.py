@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 import redis
-from redis.asyncio.connection import parse_url
 
 from ..client.events import Event
 from ..client.lookup.plans import Filters
 from ..client.lookup.store import EventStore
-from ..config.schema import RedisConfig, load
-from ..errors import IngestdError
+from ..config import checks
+from ..config.loading import load_located
+from ..config.redis_options import BadUrl, url_endpoint
+from ..config.schema import RedisConfig
+from ..errors import ConfigError, IngestdError
 from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
 from . import config_option
 from .shared import signals, streams
@@ -45,8 +47,7 @@ class NotFound(IngestdError):
 @contextlib.contextmanager
 def open_store(config_path: str | None, url: str | None) -> Iterator[EventStore]:
     """The Redis of `--redis`, else of the config. Its failures are one line."""
-    config = RedisConfig(url=url) if url else load(config_path).redis
-    where = f"redis.sentinel {config.sentinel.master}" if config.sentinel else _address(config.url)
+    config, where = _redis_config(config_path, url)
     try:
         with EventStore(config) as store:
             yield store
@@ -54,13 +55,20 @@ def open_store(config_path: str | None, url: str | None) -> Iterator[EventStore]
         raise IngestdError(f"Redis at {where}: {error}") from error
 
 
-def _address(url: str) -> str:
-    """Where a URL points, without its password."""
+def _redis_config(config_path: str | None, url: str | None) -> tuple[RedisConfig, str]:
+    """How Redis is reached, and its place in words, without a password."""
+    if url is None:
+        loaded = load_located(config_path)
+        config = loaded.config.redis
+        if problems := checks.redis_problems(config):
+            raise ConfigError(loaded.located(problems), loaded.source)
+    else:
+        config = RedisConfig(url=url)
     try:
-        parts: dict[str, Any] = dict(parse_url(url))
-    except ValueError as error:
-        raise click.UsageError(f"the URL of Redis: {error}") from error
-    return str(parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}")
+        endpoint = url_endpoint(config)
+    except BadUrl as error:
+        raise click.UsageError(str(error)) from error
+    return config, f"redis.sentinel {config.sentinel.master}" if config.sentinel else str(endpoint)
 
 
 class Interrupts:

@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import click
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from ..config import checks
-from ..config.schema import Config, load
+from ..config.loading import load
+from ..config.schema import Config
 from ..observers.record_times import NO_TIME, RecordTimeReader
 from . import config_option
 from .shared.output import Output, show_table, write_json
-from .topics import ANSWER_TIMEOUT_S, Cluster, ClusterError
+from .topics import ANSWER_TIMEOUT_S, CLIENT_ERRORS, Cluster, ClusterError, no_answer
 
 # One look at the oldest unread record of each partition that is behind: for all of them together.
 READ_TIMEOUT_S: Final = 10.0
@@ -70,8 +71,8 @@ class Asker:
         for place in partitions:
             try:
                 start, end = self.reader.consumer.get_watermark_offsets(place, timeout=ANSWER_TIMEOUT_S)
-            except KafkaException as error:
-                raise ClusterError(error.args[0].str()) from None
+            except CLIENT_ERRORS as error:
+                raise ClusterError(no_answer(error)) from None
             offset = committed.get((place.topic, place.partition), -1)
             first = max(start, offset) if offset >= 0 else start
             rows.append(Row(place.topic, place.partition, offset, start, end, max(0, end - first), 0.0))

@@ -2,6 +2,7 @@
 
 import click
 
+from ..errors import Problem
 from . import EXIT_CONFIG
 from .shared.daemon_client import find, place_options
 from .shared.messages import printable
@@ -22,8 +23,7 @@ def command(config_path: str | None, at: str | None, as_json: bool) -> int:
         write_json(result)
     else:
         for problem in result["problems"]:
-            mend = f" ({problem['mend']})" if problem["mend"] else ""
-            click.echo(printable(f"problem  {problem['path']}: {problem['what']}{mend}"))
+            click.echo(printable(f"problem  {Problem(**problem)}"))
         for path in result["live"]:
             click.echo(printable(f"changed  {path}"))
         for path in result["restart"]:

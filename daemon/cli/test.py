@@ -14,7 +14,8 @@ import msgspec
 
 from .._fastpath import Batch, IndexCache, RouteTable, process_batch
 from ..config import checks
-from ..config.schema import Config, load
+from ..config.loading import load
+from ..config.schema import Config
 from ..errors import ConfigError
 from ..events.old_topics import Converter
 from ..events.rules import RuleConfig, compile_rules
@@ -77,7 +78,7 @@ class Tester:
         self.index_only = topic in config.kafka.index_only_topics
         self.rules = config.rules
         service = config.observability.event_streaming.service_name
-        self.convert = Converter(config.legacy_topics(), service, config.pipeline.event_bytes_max)
+        self.convert = Converter(config.old_topics(), service, config.pipeline.event_bytes_max)
         settings = table_arguments(config)
         compiled, self.topics = compile_rules(config.rules, config.kafka.topics.outputs())
         self.table = RouteTable(compiled, **settings)
@@ -93,7 +94,7 @@ class Tester:
     def process(self, table: RouteTable, payload: bytes, offset: int, now_s: float) -> Batch:
         self.cache.clear()
         self.batch.load([(payload, int(now_s * 1000), self.topic, 0, 0, offset, None, self.index_only)])
-        self.convert(self.batch, lambda slot: self.topic)
+        self.convert(self.batch, lambda index: self.topic)
         process_batch(self.batch, table, self.cache, int(now_s))
         return self.batch
 

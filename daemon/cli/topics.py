@@ -9,8 +9,9 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic
 
 from ..config import checks
-from ..config.kafka_options import client_options, message_bytes_max
-from ..config.schema import Config, KafkaConfig, load
+from ..config.kafka_connection import admin_options, message_bytes_max
+from ..config.loading import load
+from ..config.schema import Config, KafkaConfig
 from ..errors import IngestdError
 from . import config_option
 from .shared.messages import printable
@@ -20,13 +21,18 @@ ANSWER_TIMEOUT_S = 5.0
 CREATE_TIMEOUT_S = 15.0
 # Apache Kafka's default of message.max.bytes, for a cluster that does not tell its own.
 MESSAGE_BYTES_DEFAULT = 1_048_588
-# Options of the user that decide whether a broker is reached at all.
-REACH_PREFIXES: Final = ("ssl.", "sasl.", "enable.ssl.", "enable.sasl.", "broker.", "socket.", "client.dns.", "https.")
+CLIENT_ERRORS: Final = (KafkaException, TimeoutError)
 UNIT_MS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
 class ClusterError(IngestdError):
     """The cluster did not answer, or refused. The text says which broker and why."""
+
+
+def no_answer(error: Exception) -> str:
+    """Why a client got no answer: a KafkaException carries a KafkaError; a future may also run out of time."""
+    cause = error.args[0] if error.args else None
+    return cause.str() if isinstance(cause, KafkaError) else str(error) or "no answer in time"
 
 
 class Cluster:
@@ -36,15 +42,11 @@ class Cluster:
     """
 
     def __init__(self, kafka: KafkaConfig, brokers: Iterable[str] | None = None) -> None:
-        given = kafka.consumer_options | kafka.producer_options
         self._reasons: list[str] = []
-        options = client_options(kafka, f"{kafka.client_id or 'ingestd'}-control")
-        options |= {key: value for key, value in given.items() if key.startswith(REACH_PREFIXES)}
-        options["bootstrap.servers"] = ",".join(kafka.brokers if brokers is None else brokers)
         try:
-            self._admin = AdminClient(options | {"log_level": "0", "error_cb": self._on_error})
-        except KafkaException as error:
-            raise ClusterError(error.args[0].str()) from None
+            self._admin = AdminClient(admin_options(kafka, brokers) | {"error_cb": self._on_error})
+        except CLIENT_ERRORS as error:
+            raise ClusterError(no_answer(error)) from None
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:
@@ -54,9 +56,9 @@ class Cluster:
         """Brokers and all topics that may be seen. What a connection failed of is said in place of the time-out."""
         try:
             return self._admin.list_topics(timeout=ANSWER_TIMEOUT_S)
-        except KafkaException as error:
+        except CLIENT_ERRORS as error:
             self._admin.poll(0)
-            reason = self._reasons[-1] if self._reasons else error.args[0].str()
+            reason = self._reasons[-1] if self._reasons else no_answer(error)
             raise ClusterError(reason) from None
 
     def message_bytes_default(self, broker_id: int) -> int:
@@ -77,16 +79,16 @@ class Cluster:
                 resource.name: int(answer.result(ANSWER_TIMEOUT_S + 1)[setting].value)
                 for resource, answer in answers.items()
             }
-        except KafkaException as error:
-            raise ClusterError(error.args[0].str()) from None
+        except CLIENT_ERRORS as error:
+            raise ClusterError(no_answer(error)) from None
 
     def committed(self, group: ConsumerGroupTopicPartitions) -> dict[tuple[str, int], int]:
         """What a group has committed, by (topic, partition); those without a commit are left out."""
         try:
             (answer,) = self._admin.list_consumer_group_offsets([group], request_timeout=ANSWER_TIMEOUT_S).values()
             found = answer.result(ANSWER_TIMEOUT_S + 1).topic_partitions
-        except KafkaException as error:
-            raise ClusterError(error.args[0].str()) from None
+        except CLIENT_ERRORS as error:
+            raise ClusterError(no_answer(error)) from None
         return {(row.topic, row.partition): row.offset for row in found if row.error is None and row.offset >= 0}
 
     def create(self, topics: Iterable[NewTopic]) -> dict[str, KafkaError | None]:
@@ -101,6 +103,8 @@ class Cluster:
                 result[name] = None
             except KafkaException as error:
                 result[name] = error.args[0]
+            except TimeoutError:
+                result[name] = KafkaError(KafkaError._TIMED_OUT)
         return result
 
 

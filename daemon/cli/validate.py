@@ -1,27 +1,29 @@
 """`ingestd validate`: every problem of a config, of the cluster and of Redis, each with its key and the mend."""
 
 import asyncio
+import os
 import re
+import socket
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import click
 import redis
-import redis.asyncio
 from confluent_kafka.admin import ClusterMetadata
 
-from ..config import checks
-from ..config.kafka_options import message_bytes_max
-from ..config.schema import Config, KafkaConfig, RedisConfig, find, load, secret_path, unreadable_files
+from ..config import checks, full_check
+from ..config.kafka_connection import CONNECTION_PREFIXES, message_bytes_max
+from ..config.loading import Loaded, find, load_located
+from ..config.redis_options import DIAL_TIMEOUT_S, Endpoint
+from ..config.schema import Config, KafkaConfig, RedisConfig
 from ..config.topic_pattern import TopicPattern
-from ..errors import ConfigError, Problem
-from ..pipeline.sinks.redis_server import DIAL_TIMEOUT_S, ONE_TRY, Endpoint, credentials, find_endpoint
+from ..errors import ConfigError, Problem, RedisProtocolError
+from ..pipeline.sinks.redis_server import RedisRefused, connect, find_endpoint, knock
 from . import EXIT_CONFIG, config_option
-from .shared import librdkafka_options
 from .shared.messages import printable
 from .shared.output import Output, write_json
-from .topics import REACH_PREFIXES, Cluster, ClusterError, size_mend
+from .topics import Cluster, ClusterError, size_mend
 
 REDIS_VERSION_MIN = (6, 2)
 # Finding the master and asking it, each with its own dialling and reply.
@@ -32,7 +34,7 @@ CREATE_MEND = "ingestd topics create"
 KAFKA_PATHS = (
     "kafka.brokers",
     "kafka.security",
-    *(f"kafka.{side}_options.{prefix}" for side in ("consumer", "producer") for prefix in REACH_PREFIXES),
+    *(f"kafka.{side}_options.{prefix}" for side in ("consumer", "producer") for prefix in CONNECTION_PREFIXES),
 )
 REDIS_PATHS = ("redis.",)
 
@@ -55,6 +57,11 @@ class Findings:
 
     def note(self, path: str, what: str, mend: str = "") -> None:
         self.notes.append(Problem(path, what, mend))
+
+    def locate(self, loaded: Loaded) -> None:
+        """What a cluster says of a key has the key's place too."""
+        for rows in (self.problems, self.faults, self.warnings, self.notes):
+            rows[:] = loaded.located(rows)
 
     def has_problem_in(self, paths: tuple[str, ...]) -> bool:
         return any(problem.path.startswith(paths) for problem in self.problems)
@@ -91,15 +98,13 @@ class Findings:
         console.line(printable(f"{source}: {', '.join(counts) or 'fine'}"))
 
 
-def check_offline(config: Config, findings: Findings) -> None:
+def check_offline(loaded: Loaded, findings: Findings) -> None:
     """What can be seen without a cluster."""
-    missing = list(unreadable_files(config))
-    findings.problems += [*checks.check(config), *missing]
-    verdict = librdkafka_options.check(config, not missing)
-    findings.problems += verdict.problems
-    findings.warnings += verdict.warnings
+    report = full_check.examine(loaded)
+    findings.problems += report.problems
+    findings.warnings += report.warnings
     findings.checked.append("the config: keys, values, topics, rules, files")
-    findings.checked.append(f"{verdict.option_count} options by librdkafka {verdict.version}")
+    findings.checked.append(f"{report.option_count} options by librdkafka {report.version}")
 
 
 def check_online(config: Config, findings: Findings) -> None:
@@ -112,6 +117,24 @@ def check_online(config: Config, findings: Findings) -> None:
         findings.note("redis", "Redis was not asked", "mend the problems first")
     else:
         check_redis(config.redis, findings)
+
+
+def check_places(config: Config, findings: Findings) -> None:
+    """Whether this machine has what the daemon would listen at: a folder for each socket, an address for the host."""
+    for key, place in (("http.listen", config.http.listen), ("control.socket", config.control.socket_path())):
+        if place is None or findings.has_problem_in((key,)):
+            continue
+        if place.startswith("/") or key == "control.socket":
+            folder = os.path.dirname(place) or "."
+            if not os.path.isdir(folder):
+                what, mend = f"{place} is in a folder that is not there", "make it, or choose another place"
+                findings.problems.append(Problem(key, what, mend))
+            continue
+        host, _, port = place.rpartition(":")
+        try:
+            socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        except OSError as error:
+            findings.problems.append(Problem(key, f"{host} is no address: {error.strerror}", "127.0.0.1:PORT is one"))
 
 
 def check_kafka(config: Config, findings: Findings) -> None:
@@ -181,8 +204,8 @@ def check_inputs(config: Config, metadata: ClusterMetadata, findings: Findings) 
     inputs = config.input_topics()
     for topic in inputs:
         path = "kafka.topics.observability_events" if config.kafka.input_topics is None else "kafka.input_topics"
-        if topic in config.legacy_topics():
-            path = f"kafka.topics.{config.legacy_topics()[topic]}"
+        if topic in config.old_topics():
+            path = f"kafka.topics.{config.old_topics()[topic]}"
         if topic in config.kafka.index_only_topics:
             path = "kafka.index_only_topics"
         if topic.startswith("^"):
@@ -238,37 +261,15 @@ class RedisAnswer(NamedTuple):
 
 
 async def ask_redis(config: RedisConfig) -> RedisAnswer:
-    """Raises redis.RedisError, OSError or ValueError."""
+    """Raises RedisRefused, RedisProtocolError, redis.RedisError, OSError or ValueError."""
     endpoint = await find_endpoint(config)
-    username, password = credentials(config)
-    scheme = "redis" if endpoint.tls is None else "rediss"
-    url = (
-        config.url
-        if config.sentinel is None
-        else f"{scheme}://{address(endpoint.host, endpoint.port)}/{endpoint.database}"
-    )
-    files = {
-        "ssl_ca_certs": config.tls.ca_file,
-        "ssl_certfile": config.tls.cert_file,
-        "ssl_keyfile": config.tls.key_file,
-    }
-    secure = {} if endpoint.tls is None else {key: str(secret_path(name)) for key, name in files.items() if name}
-    dialling = {} if endpoint.path else {"socket_connect_timeout": DIAL_TIMEOUT_S}
-    client = redis.asyncio.Redis.from_url(
-        url,
-        username=username,
-        password=password,
-        socket_timeout=DIAL_TIMEOUT_S,
-        retry=ONE_TRY,
-        decode_responses=True,
-        **dialling,
-        **secure,
-    )
+    await knock(config, endpoint)
+    client = connect(config, endpoint, decode_responses=True)
     try:
         info = await client.info()
         try:
             save = (await client.config_get("save")).get("save", "")
-        except redis.ResponseError:  # CONFIG may be forbidden or renamed
+        except redis.RedisError:  # CONFIG may be forbidden or renamed
             save = None
         return RedisAnswer(endpoint, info, save)
     finally:
@@ -279,19 +280,29 @@ def check_redis(config: RedisConfig, findings: Findings) -> None:
     path = "redis.url" if config.sentinel is None else "redis.sentinel"
     try:
         answer = asyncio.run(asyncio.wait_for(ask_redis(config), REDIS_TIMEOUT_S))
-    except redis.AuthenticationError as error:
-        findings.fault("redis.password_file", f"Redis refuses the user or the password: {error}", "or redis.username")
+    except RedisRefused as error:
+        refused(path, error, findings)
         return
     except TimeoutError:
         findings.fault(path, "Redis does not answer in time", "start it, or correct the address")
         return
-    except redis.ResponseError as error:
-        findings.fault(path, f"Redis answers with an error: {error}", "its user needs INFO, SET, ZADD, EXPIRE and more")
+    except RedisProtocolError as error:
+        findings.fault(path, str(error), "correct the address or redis.tls")
         return
     except (redis.RedisError, OSError, ValueError) as error:
         findings.fault(path, f"Redis does not answer: {error}", "start it, or correct the address or redis.tls")
         return
     judge_redis(config, path, answer, findings)
+
+
+def refused(path: str, error: RedisRefused, findings: Findings) -> None:
+    """Redis is there and answers with an error: it says which."""
+    if error.of_login:
+        findings.fault("redis.password_file", f"Redis refuses the user or the password: {error}", "or redis.username")
+    elif str(error).startswith("NOPERM"):
+        findings.fault(path, f"Redis answers with an error: {error}", "its user needs INFO, SET, ZADD, EXPIRE and more")
+    else:
+        findings.fault(path, f"Redis answers with an error: {error}", "ask again when it is ready, or correct the URL")
 
 
 def judge_redis(config: RedisConfig, path: str, answer: RedisAnswer, findings: Findings) -> None:
@@ -343,13 +354,16 @@ def command(config_path: str | None, offline: bool, as_json: bool) -> int:
     source = config_path or "(config)"
     try:
         source = str(find(config_path))
-        config = load(config_path)
+        loaded = load_located(config_path)
     except ConfigError as error:
         findings.problems += error.problems
     else:
-        check_offline(config, findings)
+        source = loaded.source
+        check_offline(loaded, findings)
         if not offline:
-            check_online(config, findings)
+            check_places(loaded.config, findings)
+            check_online(loaded.config, findings)
+            findings.locate(loaded)
     if as_json:
         write_json(findings.as_dict())
     else:

@@ -3,6 +3,27 @@
 The names below are loaded when they are first used, so that importing this costs nothing. Publishing and consuming need
 what `pip install ingestd` brings, confluent-kafka and msgspec; looking up needs `ingestd[lookup]`, and a service that
 reads its config from a file `ingestd[config]`.
+
+Threads of its own, each begun when it is first needed:
+
+    ingestd-delivery     one a producer: brings librdkafka's reports to futures and callbacks
+    ingestd-consumer     one an AsyncConsumer: the calls of Kafka that wait
+    ingestd-close        one a consumer, at its end: leaving the group may take its time
+    asyncio's executor   flush and close of an AsyncProducer
+
+librdkafka's threads beside them run no Python. What several threads share is behind these locks. Only under the last
+one may others be taken, by a log handler of the program that publishes: so no two threads wait for each other.
+
+    SharedProducer._opening      which sender takes the next event, and whether there will be one
+    SharedProducer._using        flush, purge and destroy of a sender: one at a time
+    SharedProducer._room         threads that wait for room in a full queue
+    BatchReports._counting       the reports of one batch
+    _Waiting.condition           one future that somebody waits for
+    delivery._making_condition   the making of that
+    LogHandler._counting         dropped records
+    GroupMember._using           confluent-kafka's consumer, and whether it is closed
+
+A child of a fork begins with new ones, as another thread of its parent may have held them. It makes its own consumers.
 """
 
 from importlib import import_module
@@ -11,11 +32,11 @@ from typing import TYPE_CHECKING, Any
 # For type checkers and editors: the same names as in _MODULES, which a test holds to be so.
 if TYPE_CHECKING:
     from .consuming.async_consumer import AsyncConsumer as AsyncConsumer
+    from .consuming.consume_loop import Reject as Reject
     from .consuming.consumer import Consumer as Consumer
+    from .consuming.dead_letters import DeadLetterFailed as DeadLetterFailed
     from .consuming.filters import EventFilter as EventFilter
-    from .consuming.intake import ConsumerFailed as ConsumerFailed
-    from .consuming.intake import DeadLetterFailed as DeadLetterFailed
-    from .consuming.loop import Reject as Reject
+    from .consuming.group_member import ConsumerFailed as ConsumerFailed
     from .context import HeaderNames as HeaderNames
     from .context import TraceContext as TraceContext
     from .context import attach as attach
@@ -49,8 +70,8 @@ _MODULES = {
     "AsyncProducer": "producing.async_producer",
     "BatchFailed": "producing.delivery",
     "Consumer": "consuming.consumer",
-    "ConsumerFailed": "consuming.intake",
-    "DeadLetterFailed": "consuming.intake",
+    "ConsumerFailed": "consuming.group_member",
+    "DeadLetterFailed": "consuming.dead_letters",
     "Delivery": "producing.delivery",
     "DeliveryFailed": "producing.delivery",
     "Event": "events",
@@ -66,7 +87,7 @@ _MODULES = {
     "ProducerClosed": "producing.delivery",
     "PublishError": "producing.delivery",
     "QueueFull": "producing.delivery",
-    "Reject": "consuming.loop",
+    "Reject": "consuming.consume_loop",
     "TraceContext": "context",
     "attach": "context",
     "bind": "context",

@@ -1,21 +1,30 @@
-"""The interface of the pipeline before ingestd: keys and any JSON, no events. For programs that move over step by step.
+"""Compatibility with programs of the pipeline before ingestd: `publish(key, value)` and `consume(handler)`, any JSON.
 
-What was `publish(key, value)` and `consume(handler)` there is so here, with the promises of the new client: nothing is
-reported as published that Kafka has not acknowledged, and nothing is committed that was not handled.
+They keep their calls and move over step by step, with the promises of the new client: nothing is reported as published
+that Kafka has not acknowledged, and nothing is committed that was not handled.
 """
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaProducer
 
+from .._fastpath import UNREADABLE
+from ..config.kafka_connection import servers_text
+from ..config.kafka_producers import client_message_producer_options
 from ..errors import IngestdError
-from .consuming.intake import LOG, SLICE_S, Letter, joined
-from .consuming.loop import BlockingConsumer
+from ..events.unreadable import why_unreadable
+from ..events.vocabulary import Fault
+from .closing import Closing
+from .consuming.blocking_consumer import BlockingConsumer
+from .consuming.dead_letters import DeadLetter
+from .consuming.filters import fault_name
+from .consuming.options import SLICE_S
+from .events import UNWRITABLE
+from .log import LOG
 
 PUBLISH_TIMEOUT_S: Final = 30.0
 _ENCODE = msgspec.json.Encoder().encode
@@ -28,7 +37,7 @@ class PublishFailed(IngestdError):
     """Kafka did not take the message. The text says why."""
 
 
-class Producer:
+class Producer(Closing):
     """Publishes any JSON under a key. Runs on: any thread.
 
     timeout_s: how long a message may take until Kafka has acknowledged it. kafka_options: more options for librdkafka.
@@ -44,23 +53,15 @@ class Producer:
     ) -> None:
         self._topic = topic
         self._timeout_s = timeout_s
-        options = {
-            "bootstrap.servers": joined(brokers),
-            "enable.idempotence": True,
-            "acks": "all",
-            "linger.ms": 0,
-            "message.timeout.ms": max(1, round(timeout_s * 1000)),
-            # As the Java and Go clients place a key, so that a symbol stays in its partition.
-            "partitioner": "murmur2_random",
-        }
-        self._producer = KafkaProducer(options | dict(kafka_options or {}), logger=LOG)
+        options = client_message_producer_options(servers_text(brokers), timeout_s, kafka_options or {})
+        self._producer = KafkaProducer(options, logger=LOG)
 
     def publish(self, key: str | bytes | None, value: Any) -> None:
         """Publish, and wait until Kafka has acknowledged it. `value`: bytes go as they are, the rest as JSON.
 
         Raises PublishFailed, and TypeError for what JSON can't hold.
         """
-        payload = bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else _ENCODE(value)
+        payload = bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else _as_json(value)
         reported = threading.Event()
         errors: list[KafkaError] = []
 
@@ -88,29 +89,33 @@ class Producer:
         """Nothing is under way any more when `publish` has returned."""
         self._producer.flush(self._timeout_s)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def _as_json(value: Any) -> bytes:
+    try:
+        return _ENCODE(value)
+    except UNWRITABLE as error:
+        raise TypeError(f"the value can't be written as JSON: {error}") from error
 
 
 class _JsonDecoder:
-    """Key and value of each message; what is no JSON is a dead letter."""
+    """Key and value of each message; what is not JSON is a dead letter."""
 
-    def decode(self, messages: Sequence[Message]) -> list[tuple[str | None, Any] | Letter | None]:
+    def decode(self, messages: Sequence[Message]) -> list[tuple[str | None, Any] | DeadLetter | None]:
         return [self._read(message) for message in messages]
 
-    def _read(self, message: Message) -> tuple[str | None, Any] | Letter:
+    def _read(self, message: Message) -> tuple[str | None, Any] | DeadLetter:
         key, value = message.key(), message.value()
         if value is None:
-            return Letter(message, "decode", "tombstone", "the record has no value")
+            return DeadLetter(message, "decode", "tombstone", "the record has no value")
         try:
-            return key.decode() if key is not None else None, msgspec.json.decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return Letter(message, "decode", "not_json", str(error))
+            name = key.decode() if key is not None else None
+        except UnicodeDecodeError:
+            return DeadLetter(message, "decode", fault_name(Fault.INVALID_UTF8), "the key is not valid UTF-8")
+        try:
+            return name, msgspec.json.decode(value)
+        except UNREADABLE as error:
+            fault, reason = why_unreadable(value, error)
+            return DeadLetter(message, "decode", fault_name(fault or Fault.NOT_JSON), reason)
 
 
 class Consumer(BlockingConsumer[tuple[str | None, Any]]):
@@ -119,4 +124,4 @@ class Consumer(BlockingConsumer[tuple[str | None, Any]]):
 
     def consume(self, handler: Handler) -> None:
         """Every message, until `stop`."""
-        self._loop.run(_JsonDecoder(), lambda pair: handler(*pair))
+        self._consume(_JsonDecoder(), lambda pair: handler(*pair))

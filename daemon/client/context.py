@@ -1,4 +1,4 @@
-"""Which correlation, trace and span the running code belongs to. A contextvar; headers of other programs in and out.
+"""Trace context: which correlation, trace and span the running code belongs to, in a contextvar and in headers.
 
 Each thread and each asyncio task has its own, as with every contextvar: a task starts with that of the code which made
 it, a thread with none (`contextvars.copy_context().run` carries it over).
@@ -113,7 +113,8 @@ def bind(
     None leaves what is current, an empty text clears it; another trace id clears span and sampled flag too. A context
     from `extract` may be given instead, or with keywords on top of it.
     """
-    # OpenTelemetry's ids are not bound with others: they would stay when its span is over.
+    # Non-obvious: a context that was read while a span of OpenTelemetry was current must not be bound again. It would
+    # outlive that span: so OpenTelemetry's ids are not bound with others.
     base = context if context is not None else current() if span_id or sampled is not None else bound()
     if trace_id is not None and trace_id != base.trace_id:
         base = TraceContext(base.correlation_id)
@@ -132,11 +133,11 @@ def bind(
 
 
 # W3C Trace Context, section 3.2.2.
-HEX: Final = "0123456789abcdef"
+_HEX: Final = "0123456789abcdef"
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 
 
-def w3c_trace_id(trace_id: str) -> str | None:
+def _w3c_trace_id(trace_id: str) -> str | None:
     """The trace id as 32 lower-case hex digits; a UUID without its dashes. None when it has another form."""
     if len(trace_id) == 36 and trace_id[8] == trace_id[13] == trace_id[18] == trace_id[23] == "-":
         trace_id = trace_id.replace("-", "")
@@ -152,9 +153,9 @@ def w3c_span_id(span_id: str) -> str | None:
 
 def _w3c(digits: str) -> str | None:
     # strip() takes from the ends only, and all when nothing else stands between: 0.06 µs against 0.4 of a regex.
-    if digits.strip(HEX):
+    if digits.strip(_HEX):
         digits = digits.lower()
-        if digits.strip(HEX):
+        if digits.strip(_HEX):
             return None
     return digits if digits.strip("0") else None
 
@@ -164,8 +165,18 @@ def traceparent(trace_id: str, span_id: str, sampled: bool) -> str | None:
 
     No id is ever made up or padded to fit.
     """
-    trace, span = w3c_trace_id(trace_id), w3c_span_id(span_id)
-    return None if trace is None or span is None else f"00-{trace}-{span}-{'01' if sampled else '00'}"
+    start, span = traceparent_start(trace_id), w3c_span_id(span_id)
+    return None if start is None or span is None else f"{start}{span}-{'01' if sampled else '00'}"
+
+
+def traceparent_start(trace_id: str) -> str | None:
+    """What all `traceparent` of one trace begin with, or None when the id has another form.
+
+    RecordWriter (librdkafka/records.pxi) adds the span and the flag itself: as a call from there, span by span, it cost
+    1.4 of 5 µs an event. A property test holds its headers equal to those of `traceparent`.
+    """
+    trace = _w3c_trace_id(trace_id)
+    return None if trace is None else f"00-{trace}-"
 
 
 HeadersT = TypeVar("HeadersT", bound=MutableMapping[str, str] | list[tuple[str, bytes]])
@@ -227,7 +238,7 @@ def extract(headers: AnyHeaders | None, names: HeaderNames = DEFAULT_HEADER_NAME
     trace, span = found.get(names.trace_id.lower()), found.get(names.span_id.lower())
     sampled: bool | None = None
     parent = _read_traceparent(found.get(TRACEPARENT, ""))
-    if parent is not None and (trace is None or w3c_trace_id(trace) == parent[0]):
+    if parent is not None and (trace is None or _w3c_trace_id(trace) == parent[0]):
         trace = trace or parent[0]
         span = span or parent[1]
         sampled = parent[2]

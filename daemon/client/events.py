@@ -1,18 +1,19 @@
-"""Events as programs see them. Fields in, JSON bytes out, and back. Pure (design 6.1).
+"""The event as programs see it, and its JSON: `Event`, its type, level and time. No I/O.
 
 The wire form is that of the Go package that this library replaces: one JSON object with the fields of `Event` in their
 order; the optional ones are left out when they are empty. Unknown fields are accepted and ignored.
 """
 
 import re
-import uuid
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
+from .._fastpath import UNREADABLE
 from ..errors import IngestdError
+from ..events.unreadable import why_unreadable
 from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES
 
 
@@ -31,7 +32,7 @@ class EventType(StrEnum):
 
 
 class Level(StrEnum):
-    """How grave it is, least first. `warn` and `critical` are aliases, in any case."""
+    """How severe it is, least first. `warn` and `critical` are aliases, in any case."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -102,7 +103,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
         """The event as it stands on the wire. Raises InvalidEvent for what JSON cannot hold."""
         try:
             return _ENCODE(self)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        except UNWRITABLE as error:
             raise InvalidEvent(f"the event can't be written as JSON: {error}") from error
 
     @classmethod
@@ -110,8 +111,10 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
         """An event from its bytes. Absent and null fields are empty. Raises InvalidEvent."""
         try:
             wire = _DECODE(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidEvent(f"no event: {error}") from error
+        except UNREADABLE as error:
+            # A lone surrogate in a text becomes what it is in bytes: no UTF-8.
+            payload = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else bytes(value)
+            raise InvalidEvent(f"no event: {why_unreadable(payload, error)[1]}") from error
         kind = TYPE_ALIASES.get(wire.type or "", wire.type or "")
         level = (wire.level or "").lower()
         try:
@@ -131,7 +134,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
                 data=wire.data,
             )
         except ValueError as error:
-            raise InvalidEvent(f"no event: {error}") from error
+            raise InvalidEvent(f"not an event: {error}") from error
 
 
 class _Wire(msgspec.Struct):
@@ -152,6 +155,8 @@ class _Wire(msgspec.Struct):
     data: Any = None
 
 
+# What encoding raises for a value that JSON can't hold.
+UNWRITABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 # Go's "no time".
 ZERO_TIMESTAMP: Final = "0001-01-01T00:00:00Z"
 _DECODE = msgspec.json.Decoder(_Wire).decode
@@ -182,8 +187,3 @@ def format_timestamp(time_ns: int) -> str:
     whole = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
     return f"{whole}{fraction}Z"
-
-
-def new_event_id() -> str:
-    """UUIDv4, as the Go package makes it."""
-    return str(uuid.uuid4())

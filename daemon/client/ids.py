@@ -1,4 +1,4 @@
-"""Identifiers. Random bytes in; UUIDv4, trace ids and span ids out. Safe to use from threads and after a fork.
+"""Makes identifiers: UUIDv4 for events, trace ids and span ids. Safe to use from threads and after a fork.
 
 `uuid.uuid4` costs 2 to 3.5 µs, as it asks the kernel for each id: here the kernel is asked once for 256 of them.
 """
@@ -15,8 +15,10 @@ _traces: list[str] = []
 _spans: list[str] = []
 
 
+# Non-obvious: ids that were drawn ahead are the parent's. A child of a fork begins with none, as with new locks: else
+# both would publish the same ids.
 def _forget() -> None:
-    """After a fork: parent and child would draw the same ids."""
+    """Runs on: the child of a fork, before anything else of it."""
     for pool in (_uuids, _traces, _spans):
         pool.clear()
 

@@ -1,15 +1,16 @@
-"""Event streaming for a service. The config and Redis in; traces, correlated events and look-ups out.
+"""EventStreamingService: traces, correlated events and look-ups for one service, configured by config.yaml.
 
 `EventStreamingService` is for threads, `AsyncEventStreamingService` for asyncio; both have the same methods.
 """
 
 import os
 from collections.abc import Coroutine
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from ..config.kafka_options import client_options
-from ..config.schema import Config, load
+from ..config.kafka_connection import service_connection_options
+from ..config.loading import load
+from ..config.schema import Config
+from .closing import AsyncClosing, Closing
 from .context import AnyHeaders, HeaderNames, HeadersT, TraceContext
 from .context import extract as extract_ids
 from .context import inject as inject_ids
@@ -44,14 +45,10 @@ class _Base:
     def _producer_arguments(self, options: ProducerOptions) -> tuple[tuple[str, ...], str, str, ProducerOptions]:
         kafka = self.config.kafka
         service = self.config.observability.event_streaming.service_name
-        connection = client_options(kafka, service)
-        of_config = {
-            name: value for name, value in connection.items() if name not in ("bootstrap.servers", "client.id")
-        }
         options = {
             "header_names": self.header_names,
             **options,
-            "librdkafka": of_config | dict(options.get("librdkafka", {})),
+            "librdkafka": service_connection_options(kafka) | dict(options.get("librdkafka", {})),
         }
         return kafka.brokers, kafka.topics.observability_events, service, options
 
@@ -99,7 +96,7 @@ class _Base:
         self._tracer.end(span, error)
 
 
-class EventStreamingService(_Base):
+class EventStreamingService(_Base, Closing):
     """Traces, correlated events and look-ups for one service, for threads.
 
         with EventStreamingService("config.yaml", "redis://localhost:6379/0") as service:
@@ -210,17 +207,8 @@ class EventStreamingService(_Base):
             if self._store is not None:
                 self._store.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.producer.__exit__(kind, error, trace)
-        self.close()
-
-
-class AsyncEventStreamingService(_Base):
+class AsyncEventStreamingService(_Base, AsyncClosing):
     """EventStreamingService for asyncio: the same methods, to be awaited. redis: what `AsyncEventStore` takes."""
 
     def __init__(self, config: AnyConfig, redis: Any = None, **options: Unpack[ProducerOptions]) -> None:
@@ -312,12 +300,3 @@ class AsyncEventStreamingService(_Base):
         finally:
             if self._store is not None:
                 await self._store.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.producer.__aexit__(kind, error, trace)
-        await self.close()

@@ -1,4 +1,4 @@
-"""Spans. Operations that begin and end in; trace events to the handle, and the context of the running code, out.
+"""Trace spans: publishes the beginning and the end of an operation, and keeps the running code in its span.
 
 Two trace events a span, both with its ids: at the beginning one without `data.duration_ms`, so that a span whose
 program died is seen; at the end one with it. A child names its parent in `metadata.parent_span_id`. Sampling is decided
@@ -7,8 +7,8 @@ sampled have ids all the same, and the flag goes on to other programs in `tracep
 """
 
 import logging
-import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -60,8 +60,8 @@ class Tracer:
         self._core = core
         self._threshold = sample_threshold(rate)
         self._monotonic_ns = monotonic_ns
-        self._open: dict[tuple[str, str], Span] = {}
-        self._opening = threading.Lock()
+        # Without a lock, which a fork could leave held in the child: each use is one call in C, and so one step.
+        self._open: OrderedDict[tuple[str, str], Span] = OrderedDict()
         self.lost_count = 0
 
     def samples(self, trace_id: str) -> bool:
@@ -111,16 +111,14 @@ class Tracer:
 
     def remember(self, span: Span) -> None:
         """For `start_trace`, whose caller keeps the two ids only."""
-        with self._opening:
-            if len(self._open) >= OPEN_SPANS_MAX:
-                del self._open[next(iter(self._open))]
-                self._say("a span was never ended and is forgotten", None)
-            self._open[span.trace_id, span.span_id] = span
+        self._open[span.trace_id, span.span_id] = span
+        if len(self._open) > OPEN_SPANS_MAX:
+            self._open.popitem(last=False)
+            self._say("too many spans were never ended, the oldest is dropped", None)
 
     def recall(self, trace_id: str, span_id: str) -> Span:
         """The span of `start_trace`, once. Raises UnknownSpan."""
-        with self._opening:
-            span = self._open.pop((trace_id, span_id), None)
+        span = self._open.pop((trace_id, span_id), None)
         if span is None:
             raise UnknownSpan(f"span {span_id} of trace {trace_id} was not begun here, or was ended before")
         return span
@@ -140,18 +138,18 @@ class Tracer:
             span_id=span.span_id,
         )
         if not span.sampled:
-            core.records.value(made)  # what is wrong with it is told all the same
+            core.records.value(made)  # raises what is wrong with it all the same
             return
         try:
-            if core.handle.try_send((core.records.writer, made, True), DeliveryFuture(made.id, core.handle.origin)):
+            if core.shared.try_send((core.records.writer, made, True), DeliveryFuture(made.id, core.shared.origin)):
                 return
-            self._say("a trace event was lost", QueueFull("the producer's queue is full"))
+            self._say("a trace event was dropped", QueueFull("the producer's queue is full"))
         except PublishError as error:
-            self._say("a trace event was lost", error)
+            self._say("a trace event was dropped", error)
 
     def _say(self, message: str, error: PublishError | None) -> None:
         self.lost_count += 1
-        self._core.handle.say(logging.WARNING, message, error=str(error) if error else "")
+        self._core.shared.say(logging.WARNING, message, error=str(error) if error else "")
 
 
 class TraceBlock:

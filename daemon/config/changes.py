@@ -1,29 +1,12 @@
-"""What a changed config asks of a running daemon. Two configs in; what changed, by what it needs, out. Pure."""
+"""What a changed config asks of a running daemon: which keys take effect at a reload, and which wait for a restart."""
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple, TypeVar
 
-from .schema import Config, Section
+from .keys import Field, Section, fields, join
+from .schema import Config
 
-# What takes effect between two batches: key paths, or with a dot at their end all that is below. Every other key is
-# built into a handle of librdkafka, a socket or a name, and needs a restart.
-LIVE: Final = (
-    "rules",
-    "storage.",
-    "kafka.partition_by",
-    "redis.username",  # these two at the next connect
-    "redis.password_file",
-    "redis.reply_timeout_ms",
-    "redis.on_unavailable",
-    "redis.on_full",
-    "observability.",
-    "pipeline.batch_events_max",
-    "pipeline.in_flight_events_max",
-    "pipeline.drain_timeout_ms",
-    "pipeline.dead_letter.",
-    "health.",
-    "logging.level",
-)
+S = TypeVar("S", bound=Section)
 
 
 class Changes(NamedTuple):
@@ -37,36 +20,32 @@ def changes(old: Config, new: Config) -> Changes:
     """What differs between the config that runs and the one that was read."""
     changed = list(_changed(old, new, ""))
     return Changes(
-        tuple(path for path in changed if _is_live(path)), tuple(path for path in changed if not _is_live(path))
+        tuple(path for path, field in changed if _is_live(field)),
+        tuple(path for path, field in changed if not _is_live(field)),
     )
 
 
-def live_part(old: Config, new: Config) -> Config:
+def live_part(old: S, new: S) -> S:
     """The config that runs after a reload: `new` where that takes effect at once, `old` where it needs a restart."""
-    return _merged(old, new, "")
-
-
-def _merged(old: Any, new: Any, path: str) -> Any:
-    fields = {}
-    for name in old.__struct_fields__:
-        here = f"{path}.{name}" if path else name
-        before, after = getattr(old, name), getattr(new, name)
-        if isinstance(before, Section) and isinstance(after, Section):
-            fields[name] = _merged(before, after, here)
+    kept = {}
+    for field in fields(type(old)):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if field.section is not None:
+            kept[field.name] = live_part(before, after)
         else:
-            fields[name] = after if _is_live(here) else before
-    return type(old)(**fields)
+            kept[field.name] = after if _is_live(field) else before
+    return type(old)(**kept)
 
 
-def _is_live(path: str) -> bool:
-    return any(path == key or (key.endswith(".") and path.startswith(key)) for key in LIVE)
+def _is_live(field: Field) -> bool:
+    return field.key is not None and field.key.reload
 
 
-def _changed(old: Any, new: Any, path: str) -> Iterator[str]:
-    for name in old.__struct_fields__:
-        here = f"{path}.{name}" if path else name
-        before, after = getattr(old, name), getattr(new, name)
-        if isinstance(before, Section) and isinstance(after, Section):
+def _changed(old: Section, new: Section, path: str) -> Iterator[tuple[str, Field]]:
+    for field in fields(type(old)):
+        here = join(path, field.name)
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if field.section is not None:
             yield from _changed(before, after, here)
         elif before != after:
-            yield here
+            yield here, field

@@ -1,46 +1,35 @@
-"""Whether a config makes sense. Config in, every problem out, each with its key path and the mend. Pure."""
+"""Whether a config makes sense: every problem at once, each with its key and what to do. Asks no cluster."""
 
 import re
 from collections.abc import Iterator
-from urllib.parse import parse_qs, urlsplit
 
 from ..errors import ConfigError, Problem
 from ..events.rules import MatchConfig, RuleConfig
-from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
-from .kafka_options import RECORD_MARGIN_BYTES, forbidden_options, held_bytes_max
-from .schema import Config, unreadable_files
+from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, TYPED_TOPIC_KEYS
+from .kafka_connection import RECORD_MARGIN_BYTES
+from .kafka_consumers import held_bytes_max, refused_consumer_options
+from .kafka_producers import refused_producer_options
+from .keys import values
+from .redis_options import BadUrl, is_host, read_url
+from .schema import OUTPUT_TOPIC_KEYS, Config, RedisConfig
+from .secrets import unreadable_files
 from .topic_pattern import TopicPattern
 
-# (section, key, least, most, why)
-RANGES = (
-    ("pipeline", "batch_events_max", 1, 100_000, "a batch's arrays are allocated for it"),
-    ("pipeline", "in_flight_events_max", 1, 10_000_000, "each event in flight holds memory"),
-    ("pipeline", "event_bytes_max", 1024, 64 << 20, "brokers do not carry larger records"),
-    ("pipeline", "memory_limit_mib", 32, 1 << 20, "below it not one fetch fits"),
-    ("pipeline", "commit_interval_ms", 10, 60_000, "a restart reads again what was not committed"),
-    ("pipeline", "drain_timeout_ms", 100, 300_000, "a rebalance waits for it"),
-    ("redis", "reply_timeout_ms", 100, 600_000, "a lost connection is noticed after it"),
-    ("redis", "wait_replicas", 0, 16, "it is a number of replicas"),
-    ("storage", "index_members_max", 16, 100_000_000, "an index is trimmed to it"),
-    ("storage", "events_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
-    ("storage", "logs_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
-    ("storage", "error_logs_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
-    ("storage", "traces_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
-    ("storage", "alerts_ttl_s", 1, 31_536_000 * 10, "it is a time to live"),
-    ("health", "interval_s", 1, 3600, "health events come at it"),
-    ("health", "lag_warning_records", 1, 1 << 62, "it is a number of records"),
-    ("health", "lag_warning_s", 1, 31_536_000, "it is a time"),
-)
 # Topics of one event; the fast path's TOPICS_PER_EVENT_MAX less its typed topic.
 RULE_TOPICS_MAX = 31
+CREDENTIALS_MEND = "use redis.username and redis.password_file"
+# Of all rules together. An output topic costs a handle in librdkafka and a counter.
+OUTPUT_TOPICS_MAX = 1000
+INPUT_TOPICS_MAX = 1000
 TOPIC_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
-BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+):(\d{1,5})")
+BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+):([0-9]{1,5})")
 
 
 def check(config: Config) -> list[Problem]:
     """All problems of sense that can be seen without a cluster."""
-    found = [*_ranges(config), *_kafka(config), *forbidden_options(config.kafka), *_topics(config), *_redis(config)]
-    found += [*_pipeline(config), *_http(config), *_not_built(config), *_rule_topics(config)]
+    found = [*_ranges(config), *_kafka(config)]
+    found += [*refused_consumer_options(config.kafka), *refused_producer_options(config.kafka)]
+    found += [*_topics(config), *_redis(config.redis), *_pipeline(config), *_http(config), *_rule_topics(config)]
     names: set[str] = set()
     for index, rule in enumerate(config.rules):
         found += _rule(rule, f"rules[{index}]")
@@ -60,20 +49,9 @@ def ensure(config: Config, source: str = "") -> None:
 
 
 def _ranges(config: Config) -> Iterator[Problem]:
-    for section, key, least, most, why in RANGES:
-        value = getattr(getattr(config, section), key)
-        if not least <= value <= most:
-            yield Problem(f"{section}.{key}", f"{value} is not from {least} to {most}", why)
-    rate = config.observability.event_streaming.trace_sampling_rate
-    if not 0 <= rate <= 1:
-        yield Problem("observability.event_streaming.trace_sampling_rate", f"{rate} is not from 0 to 1")
-    ratio = config.pipeline.dead_letter.max_ratio
-    if not 0 < ratio <= 1:
-        yield Problem("pipeline.dead_letter.max_ratio", f"{ratio} is not above 0 and up to 1")
-    for key in ("window_s", "min_events"):
-        value = getattr(config.pipeline.dead_letter, key)
-        if value < 1:
-            yield Problem(f"pipeline.dead_letter.{key}", f"{value} is less than 1")
+    for path, field, value in values(config):
+        if field.range is not None and not field.range.has(value):
+            yield Problem(path, f"{value} is not {field.range}", field.range.why)
 
 
 def _kafka(config: Config) -> Iterator[Problem]:
@@ -91,7 +69,7 @@ def _kafka(config: Config) -> Iterator[Problem]:
             f"is {kafka.security.protocol}, but a SASL mechanism is set",
             "use sasl_ssl or sasl_plaintext",
         )
-    if kafka.security.sasl_mechanism not in (None, "GSSAPI"):
+    if kafka.security.sasl_mechanism is not None:
         for key in ("sasl_username", "sasl_password_file"):
             if not getattr(kafka.security, key):
                 yield Problem(f"kafka.security.{key}", f"is missing, but {kafka.security.sasl_mechanism} needs it")
@@ -113,16 +91,13 @@ def _kafka(config: Config) -> Iterator[Problem]:
 def is_host_port(text: str, port_min: int = 1) -> bool:
     """`HOST:PORT`, `[IPV6]:PORT`."""
     match = BROKER.fullmatch(text)
-    return match is not None and port_min <= int(match.group(2)) <= 65535
+    return match is not None and port_min <= int(match.group(2)) <= 65535 and is_host(match.group(1).strip("[]"))
 
 
 def outputs(config: Config) -> dict[str, str]:
     """Topic -> the key path that makes it an output."""
     topics = config.kafka.topics
-    named = {
-        getattr(topics, key): f"kafka.topics.{key}"
-        for key in ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")
-    }
+    named = {getattr(topics, key): f"kafka.topics.{key}" for key in OUTPUT_TOPIC_KEYS}
     for index, rule in enumerate(config.rules):
         named |= {topic: f"rules[{index}].topics" for topic in rule.topics if topic not in named}
     return named
@@ -150,16 +125,20 @@ def loop_error(looped: dict[str, str]) -> ConfigError:
 
 def _input_path(config: Config, topic: str) -> str:
     """The key path that makes a topic an input."""
-    key = config.legacy_topics().get(topic)
-    return "kafka.input_topics" if key is None else f"kafka.topics.{key}"
+    key = config.old_topics().get(topic)
+    if key is not None:
+        return f"kafka.topics.{key}"
+    if topic in config.kafka.index_only_topics and topic not in config.full_inputs():
+        return "kafka.index_only_topics"
+    return "kafka.topics.observability_events" if config.kafka.input_topics is None else "kafka.input_topics"
 
 
-def _legacy_topics(config: Config) -> Iterator[Problem]:
+def _old_topics(config: Config) -> Iterator[Problem]:
     """An old topic is one of its own: its messages are no events."""
     topics = config.kafka.topics
     named = config.kafka.input_topics
     events = (topics.observability_events,) if named is None else named
-    for topic, key in config.legacy_topics().items():
+    for topic, key in config.old_topics().items():
         path = f"kafka.topics.{key}"
         if topic.startswith("^"):
             yield Problem(path, f"{topic!r} is a regular expression", "name one topic")
@@ -171,18 +150,25 @@ def _legacy_topics(config: Config) -> Iterator[Problem]:
 
 def _topics(config: Config) -> Iterator[Problem]:
     written = outputs(config)
-    keys = ("logs", "metrics", "alerts", "traces", "health_checks", "dead_letter")
-    names = [getattr(config.kafka.topics, key) for key in keys]
-    for key, name in zip(keys, names, strict=True):
+    names = config.kafka.topics.outputs()
+    for key, name in zip(OUTPUT_TOPIC_KEYS, names, strict=True):
         if names.count(name) > 1 and written[name] != f"kafka.topics.{key}":
             yield Problem(f"kafka.topics.{key}", f"{name!r} is {written[name]} as well", "give each type its own topic")
     index_only = set(config.kafka.index_only_topics)
-    yield from _legacy_topics(config)
+    yield from _old_topics(config)
+    for count, most, path in (
+        (len(config.input_topics()), INPUT_TOPICS_MAX, "kafka.input_topics"),
+        (len(written), OUTPUT_TOPICS_MAX, "rules"),
+    ):
+        if count > most:
+            yield Problem(path, f"{count} topics are more than {most}", "name fewer, or an expression")
+            return
     for topic in config.input_topics():
         path = _input_path(config, topic)
         if topic.startswith("^"):
             if topic in index_only:
                 yield Problem("kafka.index_only_topics", f"{topic!r} is no name", "write the names of the topics")
+                continue
             try:
                 pattern = TopicPattern(topic)
             except ValueError as error:
@@ -204,8 +190,7 @@ def _topics(config: Config) -> Iterator[Problem]:
             )
     for topic in sorted(index_only.intersection(config.full_inputs())):
         yield Problem("kafka.index_only_topics", f"{topic!r} is a full input too", "name it in one of them")
-    typed = (getattr(config.kafka.topics, key) for key in ("logs", "metrics", "alerts", "traces", "health_checks"))
-    if config.kafka.topics.dead_letter in typed:
+    if config.kafka.topics.dead_letter in names[: len(TYPED_TOPIC_KEYS)]:
         yield Problem("kafka.topics.dead_letter", "is a typed topic too", "give bad events a topic of their own")
     if not config.input_topics():
         yield Problem("kafka.input_topics", "names no topic", "write one, or null for topics.observability_events")
@@ -214,8 +199,12 @@ def _topics(config: Config) -> Iterator[Problem]:
             yield Problem(path, f"{name!r} is no topic name", "letters, digits, dot, underscore, dash; at most 249")
 
 
-def _redis(config: Config) -> Iterator[Problem]:
-    redis = config.redis
+def redis_problems(redis: RedisConfig) -> list[Problem]:
+    """What is wrong with how Redis is reached."""
+    return list(_redis(redis))
+
+
+def _redis(redis: RedisConfig) -> Iterator[Problem]:
     yield from _redis_url(redis.url)
     if redis.sentinel is not None:
         if not redis.sentinel.master:
@@ -230,21 +219,16 @@ def _redis(config: Config) -> Iterator[Problem]:
 def _redis_url(url: str) -> Iterator[Problem]:
     """The URL is never repeated: it may hold a password, wherever the operator put it."""
     try:
-        parts = urlsplit(url)
-        port_is_bad = parts.port == 0
-    except ValueError:
-        yield Problem("redis.url", "its host or port can't be read", "redis://HOST:PORT/DATABASE")
+        named = read_url(url)
+    except BadUrl as error:
+        # An @ anywhere: an unescaped slash in a password ends what is taken for the host.
+        if "cluster" not in error.what and ("@" in url or "user name" in error.what):
+            yield Problem("redis.url", "holds a user name or password", CREDENTIALS_MEND)
+        else:
+            yield Problem("redis.url", error.what, error.mend)
         return
-    query = parse_qs(parts.query)
-    if "cluster" in parts.scheme or "cluster" in query:
-        yield Problem("redis.url", "Redis Cluster is not supported", "use one master, or redis.sentinel")
-    elif parts.scheme not in ("redis", "rediss", "unix"):
-        yield Problem("redis.url", "is not redis://, rediss:// or unix://", "redis://HOST:PORT/DATABASE")
-    # An @ anywhere: an unescaped slash in a password ends what urlsplit takes for the host.
-    elif "@" in (parts.netloc if parts.scheme == "unix" else url) or query.keys() & {"username", "password"}:
-        yield Problem("redis.url", "holds a user name or password", "use redis.username and redis.password_file")
-    elif port_is_bad or (parts.scheme != "unix" and not re.fullmatch(r"/?|/\d+", parts.path)):
-        yield Problem("redis.url", "its port or database is no number in range", "redis://HOST:PORT/DATABASE")
+    if "@" in url or named.username or named.password:
+        yield Problem("redis.url", "holds a user name or password", CREDENTIALS_MEND)
 
 
 def _http(config: Config) -> Iterator[Problem]:
@@ -287,11 +271,6 @@ def _pipeline(config: Config) -> Iterator[Problem]:
             f"pipeline.event_bytes_max ({pipeline.event_bytes_max})",
             "raise the one or lower the other",
         )
-
-
-def _not_built(config: Config) -> Iterator[Problem]:
-    if config.pipeline.dead_letter.on_flood == "pause":
-        yield Problem("pipeline.dead_letter.on_flood", "pause is not built yet", "use warn")
 
 
 def _match(match: MatchConfig, path: str) -> Iterator[Problem]:

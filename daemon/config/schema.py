@@ -1,125 +1,181 @@
-"""The config. YAML text in, frozen Structs out, or a ConfigError with every problem at once. Reads its file only.
+"""The keys of config.yaml and their defaults: one frozen Struct for each section. Reads nothing."""
 
-The names are those of config.yaml; each room gets its own section.
-"""
-
-import difflib
 import os
-import re
-from collections.abc import Iterator
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Final, Literal
 
-import msgspec
-
-from ..errors import ConfigError, Problem
 from ..events.rules import RuleConfig
 from ..events.vocabulary import TYPED_TOPIC_KEYS
+from .keys import RELOAD, RESTART, Key, Range, Section
 
-SEARCH_PATHS = ("config.yaml", "/etc/ingestd/config.yaml")
-Seconds = int
-Milliseconds = int
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every part of the config."""
+YEAR_S: Final = 31_536_000
+# The keys of kafka.topics that name what is produced to, in the order of `OutputTopics`.
+OUTPUT_TOPIC_KEYS: Final = (*TYPED_TOPIC_KEYS, "dead_letter")
+TIME_TO_LIVE: Final = Range(1, 10 * YEAR_S, "seconds", "it is a time to live")
 
 
 class TopicsConfig(Section):
-    observability_events: str = "observability.events"
-    logs: str = "observability.logs"
-    metrics: str = "observability.metrics"
-    alerts: str = "observability.alerts"
-    traces: str = "observability.traces"
-    health_checks: str = "observability.health"
-    dead_letter: str = "observability.dead_letter"
-    raw_data: str | None = None
-    processed_data: str | None = None
+    observability_events: Annotated[str, Key("The input.", RESTART)] = "observability.events"
+    logs: Annotated[str, Key("Where events of type log go.", RESTART)] = "observability.logs"
+    metrics: Annotated[str, Key("Where events of type metric go.", RESTART)] = "observability.metrics"
+    alerts: Annotated[str, Key("Where events of type alert go.", RESTART)] = "observability.alerts"
+    traces: Annotated[str, Key("Where events of type trace go.", RESTART)] = "observability.traces"
+    health_checks: Annotated[str, Key("Where events of type health go, and the daemon's own.", RESTART)] = (
+        "observability.health"
+    )
+    dead_letter: Annotated[str, Key("Where bad events go, unchanged, with the reason in headers.", RESTART)] = (
+        "observability.dead_letter"
+    )
+    raw_data: Annotated[str | None, Key("An old topic: its messages become log events; null: none.", RESTART)] = None
+    processed_data: Annotated[str | None, Key("An old topic: its messages become alerts; null: none.", RESTART)] = None
 
     def outputs(self) -> tuple[str, ...]:
         """The typed topics in EventType's order, then the dead letters'."""
-        return (*(getattr(self, key) for key in TYPED_TOPIC_KEYS), self.dead_letter)
+        return tuple(getattr(self, key) for key in OUTPUT_TOPIC_KEYS)
 
 
 class SecurityConfig(Section):
-    protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    key_password_file: str | None = None
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"] | None = None
-    sasl_username: str | None = None
-    sasl_password_file: str | None = None
+    protocol: Annotated[
+        Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
+        Key("plaintext, ssl, sasl_plaintext or sasl_ssl.", RESTART),
+    ] = "plaintext"
+    ca_file: Annotated[
+        str | None, Key("PEM file of the authorities that sign the brokers; null: the system's.", RESTART)
+    ] = None
+    cert_file: Annotated[str | None, Key("PEM file of the client's certificate.", RESTART)] = None
+    key_file: Annotated[str | None, Key("PEM file of the client's key.", RESTART)] = None
+    key_password_file: Annotated[str | None, Key("File with the password of the key.", RESTART)] = None
+    sasl_mechanism: Annotated[
+        # Those of the librdkafka in confluent-kafka's wheels, which are built without Kerberos (GSSAPI).
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None,
+        Key("PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.", RESTART),
+    ] = None
+    sasl_username: Annotated[str | None, Key("Name to log in with.", RESTART)] = None
+    sasl_password_file: Annotated[str | None, Key("File with the password to log in with.", RESTART)] = None
 
 
 class KafkaConfig(Section):
-    brokers: tuple[str, ...] = ("localhost:9092",)
-    client_id: str | None = None
-    group_id: str = "ingestd"
-    group_instance_id: str | None = None
-    group_protocol: Literal["classic", "consumer"] = "classic"
-    rack: str | None = None
-    input_topics: tuple[str, ...] | None = None
-    index_only_topics: tuple[str, ...] = ()
-    auto_offset_reset: Literal["earliest", "latest"] = "earliest"
+    brokers: Annotated[
+        tuple[str, ...], Key("HOST:PORT of some brokers; the others are learned from them.", RESTART)
+    ] = ("localhost:9092",)
+    client_id: Annotated[
+        str | None, Key("Name in the brokers' logs and quotas; null: ingestd-HOST[-INSTANCE].", RESTART)
+    ] = None
+    group_id: Annotated[str, Key("Consumer group; the daemons of one group share the partitions.", RESTART)] = "ingestd"
+    group_instance_id: Annotated[
+        str | None, Key("Static member: a restart within the session time-out moves nothing.", RESTART)
+    ] = None
+    group_protocol: Annotated[
+        Literal["classic", "consumer"], Key("classic (cooperative-sticky), or consumer (Kafka 4).", RESTART)
+    ] = "classic"
+    rack: Annotated[str | None, Key("Fetches from a replica in this rack, where brokers allow it.", RESTART)] = None
+    input_topics: Annotated[
+        tuple[str, ...] | None,
+        Key("Names, or POSIX expressions that begin with ^; null: observability_events.", RESTART),
+    ] = None
+    index_only_topics: Annotated[
+        tuple[str, ...], Key("Read and indexed, not produced again: for who publishes typed topics.", RESTART)
+    ] = ()
+    auto_offset_reset: Annotated[
+        Literal["earliest", "latest"], Key("earliest or latest: where a partition without a commit begins.", RESTART)
+    ] = "earliest"
     topics: TopicsConfig = TopicsConfig()
-    partition_by: Literal["trace", "correlation", "none"] = "trace"
-    timestamp: Literal["source", "now"] = "source"
+    partition_by: Annotated[
+        Literal["trace", "correlation", "none"],
+        Key("trace, correlation or none: the ID that becomes the record's key.", RELOAD),
+    ] = "trace"
+    timestamp: Annotated[
+        Literal["source", "now"], Key("source or now: the time of the records that are produced.", RESTART)
+    ] = "source"
     security: SecurityConfig = SecurityConfig()
-    consumer_options: dict[str, str] = {}
-    producer_options: dict[str, str] = {}
+    consumer_options: Annotated[
+        dict[str, str], Key("More options for librdkafka; those that could lose events are refused.", RESTART)
+    ] = {}
+    producer_options: Annotated[dict[str, str], Key("The same for the producer.", RESTART)] = {}
 
 
 class SentinelConfig(Section):
-    master: str
-    nodes: tuple[str, ...]
+    master: Annotated[str, Key("Name that the sentinels know the master by.", RESTART)]
+    nodes: Annotated[tuple[str, ...], Key("HOST:PORT of the sentinels.", RESTART)]
 
 
 class TlsConfig(Section):
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
+    ca_file: Annotated[
+        str | None, Key("PEM file of the authorities that sign the server; null: the system's.", RESTART)
+    ] = None
+    cert_file: Annotated[str | None, Key("PEM file of the client's certificate.", RESTART)] = None
+    key_file: Annotated[str | None, Key("PEM file of the client's key.", RESTART)] = None
 
 
 class RedisConfig(Section):
-    url: str = "redis://localhost:6379/0"
-    sentinel: SentinelConfig | None = None
-    username: str | None = None
-    password_file: str | None = None
+    url: Annotated[str, Key("redis://HOST:PORT/DATABASE, rediss:// (TLS), unix:///PATH; no password.", RESTART)] = (
+        "redis://localhost:6379/0"
+    )
+    sentinel: Annotated[
+        SentinelConfig | None,
+        Key("{master: NAME, nodes: [HOST:PORT]}: the sentinels say where the master is.", RESTART),
+    ] = None
+    username: Annotated[str | None, Key("ACL user; null: the default user.", RELOAD)] = None
+    password_file: Annotated[str | None, Key("File with the password.", RELOAD)] = None
     tls: TlsConfig = TlsConfig()
-    reply_timeout_ms: Milliseconds = 5000
-    wait_replicas: int = 0
-    on_unavailable: Literal["block", "skip"] = "block"
-    on_full: Literal["block", "skip"] = "block"
+    reply_timeout_ms: Annotated[
+        int,
+        Key("Milliseconds without a reply after which Redis is dialled again.", RELOAD),
+        Range(100, 600_000, "milliseconds", "a lost connection is noticed after it"),
+    ] = 5000
+    wait_replicas: Annotated[
+        int,
+        Key("Replicas that must have a batch before its offsets are stored.", RESTART),
+        Range(0, 16, "replicas", "it is a number of replicas"),
+    ] = 0
+    on_unavailable: Annotated[
+        Literal["block", "skip"], Key("block: wait for Redis; skip: go on without the index, counted.", RELOAD)
+    ] = "block"
+    on_full: Annotated[
+        Literal["block", "skip"],
+        Key("block: wait for memory in Redis; skip: go on without the index, counted.", RELOAD),
+    ] = "block"
 
 
 class StorageConfig(Section):
-    layout: Literal["full", "compact"] = "full"
-    types: tuple[Literal["log", "metric", "alert", "trace", "health"], ...] = (
-        "log",
-        "metric",
-        "alert",
-        "trace",
-        "health",
-    )
-    indexes: tuple[Literal["correlation", "trace"], ...] = ("correlation", "trace")
-    index_members_max: int = 10000
-    events_ttl_s: Seconds = 86400
-    logs_ttl_s: Seconds = 86400
-    error_logs_ttl_s: Seconds = 604800
-    traces_ttl_s: Seconds = 604800
-    alerts_ttl_s: Seconds = 7776000
+    layout: Annotated[
+        Literal["full", "compact"], Key("full: all keys; compact: each event once, under events:TYPE:ID.", RELOAD)
+    ] = "full"
+    types: Annotated[
+        tuple[Literal["log", "metric", "alert", "trace", "health"], ...],
+        Key("Types of event that are kept in Redis.", RELOAD),
+    ] = ("log", "metric", "alert", "trace", "health")
+    indexes: Annotated[
+        tuple[Literal["correlation", "trace"], ...],
+        Key("Sorted sets that are kept: by correlation ID, by trace ID.", RELOAD),
+    ] = ("correlation", "trace")
+    index_members_max: Annotated[
+        int,
+        Key("Members of one index; beyond it the oldest are trimmed and counted.", RELOAD),
+        Range(16, 100_000_000, "members", "an index is trimmed to it"),
+    ] = 10000
+    events_ttl_s: Annotated[int, Key("Seconds that events:TYPE:ID lives (a day).", RELOAD), TIME_TO_LIVE] = 86400
+    logs_ttl_s: Annotated[int, Key("Seconds that logs:LEVEL:ID lives (a day).", RELOAD), TIME_TO_LIVE] = 86400
+    error_logs_ttl_s: Annotated[
+        int, Key("The same in seconds for levels error and fatal (7 days).", RELOAD), TIME_TO_LIVE
+    ] = 604800
+    traces_ttl_s: Annotated[int, Key("Seconds that traces:TRACE:SPAN lives (7 days).", RELOAD), TIME_TO_LIVE] = 604800
+    alerts_ttl_s: Annotated[int, Key("Seconds that alert_events:ID lives (90 days).", RELOAD), TIME_TO_LIVE] = 7776000
 
 
 class EventStreamingConfig(Section):
-    correlation_id_header: str = "X-Correlation-ID"
-    trace_id_header: str = "X-Trace-ID"
-    span_id_header: str = "X-Span-ID"
-    service_name: str = "realtime-data-pipeline"
-    enable_distributed_tracing: bool = True
-    enable_correlation_tracking: bool = True
-    trace_sampling_rate: float = 0.1
+    correlation_id_header: Annotated[
+        str, Key("Kafka header with the correlation ID of an event that has none.", RELOAD)
+    ] = "X-Correlation-ID"
+    trace_id_header: Annotated[str, Key("Header of the client library for the trace ID.", RELOAD)] = "X-Trace-ID"
+    span_id_header: Annotated[str, Key("Header of the client library for the span ID.", RELOAD)] = "X-Span-ID"
+    service_name: Annotated[str, Key("`service` of the daemon's own health events.", RELOAD)] = "realtime-data-pipeline"
+    enable_distributed_tracing: Annotated[bool, Key("false: the trace index is not written.", RELOAD)] = True
+    enable_correlation_tracking: Annotated[bool, Key("false: the correlation index is not written.", RELOAD)] = True
+    trace_sampling_rate: Annotated[
+        float,
+        Key("Share (0 to 1) of traces that the client library keeps.", RELOAD),
+        Range(0, 1, "share", "it is a share of all traces"),
+    ] = 0.1
 
 
 class ObservabilityConfig(Section):
@@ -127,40 +183,107 @@ class ObservabilityConfig(Section):
 
 
 class FloodConfig(Section):
-    on_flood: Literal["warn", "pause"] = "warn"
-    max_ratio: float = 0.5
-    window_s: Seconds = 60
-    min_events: int = 1000
+    max_ratio: Annotated[
+        float,
+        Key("Share (0 to 1) of bad events beyond which health is unhealthy.", RELOAD),
+        Range(0, 1, "share", "it is a share of the events", above=True),
+    ] = 0.5
+    window_s: Annotated[
+        int,
+        Key("Seconds over which the share is taken.", RELOAD),
+        Range(1, 86_400, "seconds", "every report within it is held in memory"),
+    ] = 60
+    min_events: Annotated[
+        int,
+        Key("Events in the window below which nothing is called a flood.", RELOAD),
+        Range(1, 1 << 62, "events", "it is a number of events"),
+    ] = 1000
 
 
 class PipelineConfig(Section):
-    batch_events_max: int = 2000
-    in_flight_events_max: int = 10000
-    event_bytes_max: int = 1048576
-    memory_limit_mib: int = 192
-    commit_interval_ms: Milliseconds = 1000
-    drain_timeout_ms: Milliseconds = 10000
-    delivery: Literal["at_least_once"] = "at_least_once"
+    batch_events_max: Annotated[
+        int,
+        Key("Events that are taken from Kafka at once.", RELOAD),
+        Range(1, 100_000, "events", "a batch's arrays are allocated for it"),
+    ] = 2000
+    in_flight_events_max: Annotated[
+        int,
+        Key("Events taken and not finished, beyond which nothing more is taken.", RELOAD),
+        Range(1, 10_000_000, "events", "each event in flight holds memory"),
+    ] = 10000
+    event_bytes_max: Annotated[
+        int,
+        Key("Bytes of the largest event; a larger one is a dead letter.", RESTART),
+        Range(1024, 64 << 20, "bytes", "brokers do not carry larger records"),
+    ] = 1048576
+    memory_limit_mib: Annotated[
+        int,
+        Key("MiB for prefetch, held events, producer queue and Redis buffers together.", RESTART),
+        Range(32, 1 << 20, "MiB", "below it not one fetch fits"),
+    ] = 192
+    commit_interval_ms: Annotated[
+        int,
+        Key("Milliseconds between commits of stored offsets.", RESTART),
+        Range(10, 60_000, "milliseconds", "a restart reads again what was not committed"),
+    ] = 1000
+    drain_timeout_ms: Annotated[
+        int,
+        Key("Milliseconds that a stop or a rebalance waits for what is in flight.", RELOAD),
+        Range(100, 300_000, "milliseconds", "a rebalance waits for it"),
+    ] = 10000
     dead_letter: FloodConfig = FloodConfig()
 
 
 class HealthConfig(Section):
-    interval_s: Seconds = 10
-    lag_warning_records: int = 100000
-    lag_warning_s: Seconds = 60
+    interval_s: Annotated[
+        int,
+        Key("Seconds between health events; a change is sent at once.", RELOAD),
+        Range(1, 3600, "seconds", "health events come at it"),
+    ] = 10
+    lag_warning_records: Annotated[
+        int,
+        Key("Records behind from which lag is degraded.", RELOAD),
+        Range(1, 1 << 62, "records", "it is a number of records"),
+    ] = 100000
+    lag_warning_s: Annotated[
+        int,
+        Key("Seconds behind from which lag is degraded.", RELOAD),
+        Range(1, YEAR_S, "seconds", "it is a time"),
+    ] = 60
 
 
 class HttpConfig(Section):
-    listen: str | None = "127.0.0.1:9464"
+    listen: Annotated[
+        str | None,
+        Key(
+            "HOST:PORT, the path of a socket (mode 0660), or null. No authentication. "
+            "/ping, /ready, /metrics, /version, /status; see docs/monitoring.",
+            RESTART,
+        ),
+    ] = "127.0.0.1:9464"
 
 
 class ControlConfig(Section):
-    socket: str | None = None
+    socket: Annotated[
+        str | None, Key("Path for top, tap, reload; null: $RUNTIME_DIRECTORY/control.sock or none.", RESTART)
+    ] = None
+
+    def socket_path(self) -> str | None:
+        """Where the control socket is: `socket`, else in the runtime directory that systemd gives, else nowhere."""
+        if self.socket is not None:
+            return self.socket
+        folder = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+        return f"{folder}/control.sock" if folder else None
 
 
 class LoggingConfig(Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "plain"] = "auto"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Key("debug, info, warning or error.", RELOAD)] = (
+        "info"
+    )
+    format: Annotated[
+        Literal["auto", "json", "plain"],
+        Key("auto: journald under systemd, plain on a terminal, else json; or json, plain.", RESTART),
+    ] = "auto"
 
 
 class Config(Section):
@@ -168,7 +291,13 @@ class Config(Section):
     redis: RedisConfig = RedisConfig()
     storage: StorageConfig = StorageConfig()
     observability: ObservabilityConfig = ObservabilityConfig()
-    rules: tuple[RuleConfig, ...] = ()
+    rules: Annotated[
+        tuple[RuleConfig, ...],
+        Key(
+            "Walked in order for each event: drop, keep and route end the walk; the others go on.",
+            RELOAD,
+        ),
+    ] = ()
     pipeline: PipelineConfig = PipelineConfig()
     health: HealthConfig = HealthConfig()
     http: HttpConfig = HttpConfig()
@@ -183,232 +312,10 @@ class Config(Section):
     def input_topics(self) -> list[str]:
         """Everything that is subscribed to: names, or regular expressions that begin with ^."""
         inputs = self.full_inputs()
-        return list(dict.fromkeys((*inputs, *self.kafka.index_only_topics, *self.legacy_topics())))
+        return list(dict.fromkeys((*inputs, *self.kafka.index_only_topics, *self.old_topics())))
 
-    def legacy_topics(self) -> dict[str, str]:
+    def old_topics(self) -> dict[str, str]:
         """Old topics whose messages are turned into events: name -> its key in kafka.topics."""
         topics = self.kafka.topics
         named = {"raw_data": topics.raw_data, "processed_data": topics.processed_data}
         return {topic: key for key, topic in named.items() if topic is not None}
-
-
-class UnsetVariable(Problem):
-    """The config has a variable that the environment has not."""
-
-
-class Substituted(str):
-    """A scalar with variables in it. The key that it is for says whether it is a text, a number or a boolean."""
-
-    def as_scalar(self) -> Any:
-        """What YAML would make of it without quotes; never a list or a mapping."""
-        from .yaml_file import as_scalar
-
-        return as_scalar(str(self))
-
-
-# Stands for a value that could not be known: its problem is reported already.
-_UNKNOWN = object()
-_VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
-
-
-def _substitute(value: Any, path: str, problems: list[Problem]) -> Any:
-    """`${NAME}` and `${NAME:-default}` in parsed scalars, so that a value cannot change the structure."""
-    if isinstance(value, dict):
-        return {key: _substitute(item, f"{path}.{key}" if path else str(key), problems) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_substitute(item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
-    if not isinstance(value, str) or "$" not in value:
-        return value
-    before = len(problems)
-
-    def replace(match: re.Match[str]) -> str:
-        name, default = match.groups()
-        if name is None:
-            return "$"
-        found = os.environ.get(name, default)
-        if found is None:
-            problems.append(
-                UnsetVariable(path, f"the environment has no {name}", f"set it, or write ${{{name}:-default}}")
-            )
-            return ""
-        return found
-
-    replaced = Substituted(_VARIABLE.sub(replace, value))
-    return replaced if len(problems) == before else _UNKNOWN
-
-
-def _walk(kind: Any, value: Any, path: str, problems: list[Problem]) -> Any:
-    """`value` as `kind`. Goes on after a problem, so that all are found in one reading."""
-    if value is _UNKNOWN:
-        return None
-    arms = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    sections = [arm for arm in arms if isinstance(arm, type) and issubclass(arm, msgspec.Struct)]
-    if sections:
-        if value is None and NoneType in arms:
-            return None
-        return _walk_section(sections[0], {} if value is None else value, path, problems)
-    if isinstance(value, list) and (lists := [arm for arm in arms if get_origin(arm) is tuple]):
-        item_kind = get_args(lists[0])[0]
-        return tuple(_walk(item_kind, item, f"{path}[{index}]", problems) for index, item in enumerate(value))
-    if kind == dict[str, str] and isinstance(value, dict):
-        return {str(key): _text(item, f"{path}.{key}", problems) for key, item in value.items()}
-    if kind == dict[str, tuple[str, ...]] and isinstance(value, dict):
-        listed = {f"{key}": item if isinstance(item, list) else [item] for key, item in value.items()}
-        return {key: tuple(_text(item, f"{path}.{key}", problems) for item in items) for key, items in listed.items()}
-    return _walk_leaf(kind, arms, value, path, problems)
-
-
-def _wanted(arms: tuple[Any, ...]) -> str:
-    """What a key takes, in words."""
-    found = [_KIND_WORDS[get_origin(arm) or arm] for arm in arms if get_origin(arm) is not Literal]
-    return " or ".join(found)
-
-
-_KIND_WORDS = {
-    bool: "true or false",
-    dict: "a mapping",
-    float: "a number",
-    int: "a whole number",
-    str: "a text",
-    tuple: "a list",
-    NoneType: "null",
-}
-
-
-def _walk_leaf(kind: Any, arms: tuple[Any, ...], value: Any, path: str, problems: list[Problem]) -> Any:
-    words = [word for arm in arms if get_origin(arm) is Literal for word in get_args(arm)]
-    if isinstance(value, Substituted):
-        if str not in arms and not words:
-            value = value.as_scalar()
-        else:
-            # `${RACK:-}` for a key that may be null: nothing was given.
-            value = None if value == "" and NoneType in arms else str(value)
-    try:
-        return msgspec.convert(value, kind, strict=True)
-    except (msgspec.MsgspecError, ValueError):
-        wanted = "" if words else f": it must be {_wanted(arms)}"
-        mend = ""
-        if words:
-            near = difflib.get_close_matches(str(value), words, 1)
-            mend = (f"did you mean {near[0]}? " if near else "") + f"one of {', '.join(words)}"
-        elif isinstance(value, str) and any(get_origin(arm) is tuple for arm in arms):
-            mend = f"write it as a list: [{value}]"
-        problems.append(Problem(path, f"{value!r} does not fit{wanted}", mend))
-        return None
-
-
-def _text(value: Any, path: str, problems: list[Problem]) -> str:
-    """A librdkafka option or a label: any scalar, as librdkafka and JSON write it."""
-    if value is _UNKNOWN:
-        return ""
-    if value is None or not isinstance(value, (str, int, float)):
-        problems.append(Problem(path, f"{value!r} is no single value", "write a text, a number, true or false"))
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _walk_section(kind: type[msgspec.Struct], value: Any, path: str, problems: list[Problem]) -> Any:
-    if not isinstance(value, dict):
-        problems.append(Problem(path or "(top)", f"{value!r} is no mapping", "write its keys below it, indented"))
-        return None
-    hints = get_type_hints(kind)
-    found: dict[str, Any] = {}
-    before = len(problems)
-    for key, item in value.items():
-        here = f"{path}.{key}" if path else str(key)
-        if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, 1)
-            mend = f"did you mean {near[0]}?" if near else f"known here: {', '.join(hints)}"
-            problems.append(Problem(here, "unknown key", mend))
-            continue
-        found[key] = _walk(hints[key], item, here, problems)
-    for field in msgspec.structs.fields(kind):
-        if field.required and field.name not in found:
-            problems.append(Problem(f"{path}.{field.name}" if path else field.name, "is missing"))
-    return kind(**found) if len(problems) == before else None
-
-
-def parse(text: str, source: str = "(text)") -> Config:
-    """A config from YAML. Raises ConfigError with every problem of form; `config_check.check` finds those of sense."""
-    # Only who reads a file needs PyYAML: the client library has configs without one.
-    from .yaml_file import read_yaml
-
-    problems: list[Problem] = []
-    raw = read_yaml(text, source)
-    config = _walk(Config, _substitute(raw, "", problems), "", problems)
-    if problems:
-        raise ConfigError(problems, source)
-    assert isinstance(config, Config)
-    return config
-
-
-def find(path: str | None = None) -> Path:
-    """The config file: `path`, else $INGESTD_CONFIG, ./config.yaml, /etc/ingestd/config.yaml."""
-    named = path or os.environ.get("INGESTD_CONFIG")
-    if named:
-        if not Path(named).is_file():
-            raise ConfigError([Problem("(file)", f"{named} is not there", "give another with -c")], named)
-        return Path(named)
-    for candidate in map(Path, SEARCH_PATHS):
-        if candidate.is_file():
-            return candidate
-    mend = "write one (config.yaml of the project shows every key) and give it with -c"
-    raise ConfigError([Problem("(file)", f"none of {', '.join(SEARCH_PATHS)} is there", mend)])
-
-
-def load(path: str | None = None) -> Config:
-    """The config of a file. Raises ConfigError."""
-    file = find(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem("(file)", f"{file} cannot be read: {error}")], str(file)) from error
-    return parse(text, str(file))
-
-
-def control_path(config: Config) -> str | None:
-    """Where the control socket is: the config's, else in the runtime directory that systemd gives, else nowhere."""
-    if config.control.socket is not None:
-        return config.control.socket
-    folder = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    return f"{folder}/control.sock" if folder else None
-
-
-def secret_path(name: str) -> Path:
-    """Where a `*_file` key points: absolute, or relative to $CREDENTIALS_DIRECTORY when systemd gives one."""
-    return Path(os.environ.get("CREDENTIALS_DIRECTORY", "."), name)
-
-
-def read_secret(name: str) -> str:
-    """The secret in a file, without the line end that editors leave."""
-    return secret_path(name).read_text(encoding="utf-8").rstrip("\r\n")
-
-
-def unreadable_files(section: Section, path: str = "") -> Iterator[Problem]:
-    """Every `*_file` that is named and can't be read, before anything is built on it."""
-    for field in msgspec.structs.fields(section):
-        value = getattr(section, field.name)
-        here = f"{path}.{field.name}" if path else field.name
-        if isinstance(value, Section):
-            yield from unreadable_files(value, here)
-        elif field.name.endswith("_file") and value is not None:
-            try:
-                secret_path(value).open("rb").close()
-                if field.name.endswith("password_file") and not read_secret(value):
-                    yield Problem(here, f"{secret_path(value)} is empty", "write the password into it")
-            except OSError as error:
-                mend = "relative names are looked for in $CREDENTIALS_DIRECTORY"
-                yield Problem(here, f"{secret_path(value)} can't be read: {error.strerror}", mend)
-            except UnicodeDecodeError:
-                yield Problem(here, f"{secret_path(value)} is no UTF-8 text", "a password is written as text")
-
-
-def keys(section: type[Section] = Config, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key path with its default, for the test that holds config.yaml equal to this file."""
-    for field in msgspec.structs.fields(section):
-        here = f"{path}.{field.name}" if path else field.name
-        if isinstance(field.type, type) and issubclass(field.type, Section):
-            yield from keys(field.type, here)
-        else:
-            default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
-            yield here, default

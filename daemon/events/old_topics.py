@@ -145,17 +145,17 @@ class Converter:
         self._event_bytes_max = event_bytes_max
 
     def __call__(self, batch: Batch, topic_of: Callable[[int], str]) -> None:
-        """Runs on: the loop. Called once a batch. `topic_of`: the name of a topic that a span names by number."""
-        for span_index, span in enumerate(batch.spans()):
-            topic = topic_of(span.topic_slot)
+        """Runs on: the loop. Called once a batch. `topic_of`: the name of a topic that a run names by number."""
+        for run_index, run in enumerate(batch.runs()):
+            topic = topic_of(run.source_topic_index)
             kind = self._topics.get(topic)
             if kind is None:
                 continue
-            for record_index, value, offset, timestamp_ms in batch.records_of_span(span_index):
+            for record_index, value, offset, timestamp_ms in batch.records_of_run(run_index):
                 if value is None or len(value) > self._event_bytes_max:
                     continue  # a tombstone, or too large: the fast path says so
                 try:
-                    ident = f"{topic}-{span.partition}-{offset}"
+                    ident = f"{topic}-{run.partition}-{offset}"
                     batch.convert(record_index, convert(value, kind, ident, timestamp_ms, self._service))
                 except NoEvent as error:
                     batch.convert(record_index, None, error.args[0])

@@ -8,17 +8,26 @@ from typing import Final
 
 
 class EventType(IntEnum):
-    """Position in `TYPE_NAMES`; also the index of the typed topic in `OutputTopics`."""
+    """The types of event: number, which is also the index of the type's topic in `OutputTopics`, and the key of that
+    topic in kafka.topics. The name in lower case is the event's `type`."""
 
-    LOG = 0
-    METRIC = 1
-    ALERT = 2
-    TRACE = 3
-    HEALTH = 4
+    topic_key: str
+
+    LOG = 0, "logs"
+    METRIC = 1, "metrics"
+    ALERT = 2, "alerts"
+    TRACE = 3, "traces"
+    HEALTH = 4, "health_checks"
+
+    def __new__(cls, number: int, topic_key: str) -> "EventType":
+        member = int.__new__(cls, number)
+        member._value_ = number
+        member.topic_key = topic_key
+        return member
 
 
 class Level(IntEnum):
-    """Position in `LEVEL_NAMES`."""
+    """The levels of an event. The name in lower case is the event's `level`."""
 
     DEBUG = 0
     INFO = 1
@@ -27,16 +36,15 @@ class Level(IntEnum):
     FATAL = 4
 
 
-TYPE_NAMES: Final = ("log", "metric", "alert", "trace", "health")
-# The key in kafka.topics of each type's topic, in EventType's order.
-TYPED_TOPIC_KEYS: Final = ("logs", "metrics", "alerts", "traces", "health_checks")
+TYPE_NAMES: Final = tuple(kind.name.lower() for kind in EventType)
+TYPED_TOPIC_KEYS: Final = tuple(kind.topic_key for kind in EventType)
 TYPE_ALIASES: Final = {"error": "log"}
-LEVEL_NAMES: Final = ("debug", "info", "warning", "error", "fatal")
+LEVEL_NAMES: Final = tuple(level.name.lower() for level in Level)
 LEVEL_ALIASES: Final = {"warn": "warning", "critical": "fatal"}
 
-# Index of the dead-letter topic in the table of output topics: right behind the five typed topics.
+# Index of the dead-letter topic in the table of output topics: right behind the typed topics.
 # See rules.OutputTopics for what follows.
-DEAD_LETTER_TOPIC_INDEX: Final = 5
+DEAD_LETTER_TOPIC_INDEX: Final = len(EventType)
 
 
 class Action(IntEnum):
@@ -91,8 +99,8 @@ FAULT_MESSAGES: Final = {
     Fault.NOT_JSON: "the value is not valid JSON",
     Fault.TOO_DEEP: "the JSON is nested more than 500 levels deep",
     Fault.WRONG_FIELD_TYPE: "the value is no JSON object, or a field has the wrong JSON type",
-    Fault.UNKNOWN_TYPE: "type is missing or none of log, metric, alert, trace, health, error",
-    Fault.UNKNOWN_LEVEL: "level is missing or none of debug, info, warning, error, fatal, warn, critical",
+    Fault.UNKNOWN_TYPE: f"type is missing or none of {', '.join((*TYPE_NAMES, *TYPE_ALIASES))}",
+    Fault.UNKNOWN_LEVEL: f"level is missing or none of {', '.join((*LEVEL_NAMES, *LEVEL_ALIASES))}",
     Fault.BAD_TIMESTAMP: "timestamp is not RFC 3339",
     Fault.REJECTED_BY_KAFKA: "Kafka refused the record for good",
     Fault.REJECTED_BY_REDIS: "Redis refused a command of the event for good",

@@ -1,7 +1,17 @@
-# The batch: records in, sends and Redis bytes out. Owner of all memory named in _abi.pxd.
+# The batch: what was taken at once, from Kafka to its last acknowledgement. Owner of all memory named in _abi.pxd.
+#
+#   records[i] ── message ─▶ librdkafka's message, borrowed until `release`
+#        │ └─── run_index ─▶ runs[k]: topic, partition, first and last offset, counts; what the ledger knows
+#        └───── reply_end ─▶ how many replies of `resp` are in when this record's are
+#   sends[j] ── record_index ─▶ records[i]; key_offset ─▶ keys
+#   resp: the bytes of all Redis commands, in the order of the records
+#
+# A batch is filled by the edge (Consumer.take), worked on by `process_batch`, read by both sinks, and emptied by
+# `release` when neither owes it anything; then the engine uses it again, with its arrays. One thread has it all the
+# time, the loop's; librdkafka's threads read the payloads of sends that are pending, and nothing else.
 
 cdef enum:
-    # Book-keeping of one held record: librdkafka's op and message, our record_t and send_t (design 5.6).
+    # Book-keeping of one held record: librdkafka's op and message, our record_t and send_t.
     RECORD_OVERHEAD_BYTES = 600
     # A batch that once held giants gives the memory back: above this the RESP buffer is freed at release.
     RESP_KEPT_BYTES = 8 * 1024 * 1024
@@ -11,7 +21,7 @@ class Tapped(NamedTuple):
     """One event that a tap wants to see. `topics`: indexes of the output topics that it goes to."""
 
     payload: bytes
-    topic_slot: int
+    source_topic_index: int
     partition: int
     offset: int
     timestamp_ms: int
@@ -20,10 +30,10 @@ class Tapped(NamedTuple):
     topics: list
 
 
-class Span(NamedTuple):
+class Run(NamedTuple):
     """A run of records of one partition inside one batch."""
 
-    topic_slot: int
+    source_topic_index: int
     partition: int
     leader_epoch: int
     first_offset: int
@@ -52,30 +62,34 @@ cdef class Batch:
             self.release_records(&self.b)
         PyMem_RawFree(self.b.records)
         PyMem_RawFree(self.b.sends)
-        PyMem_RawFree(self.b.spans)
+        PyMem_RawFree(self.b.runs)
         PyMem_RawFree(self.b.keys)
         PyMem_RawFree(self.b.resp)
         free(self.b.converted)
 
     def release(self):
-        """Give the records back and make the batch empty. Nothing may be pending on it."""
+        """Give the records back and make the batch empty.
+
+        Non-obvious: values are not copied when they are sent, so nothing may be pending when messages are given back.
+        A batch holds them until its last delivery report, as librdkafka's threads read the values until then.
+        """
         assert self.b.sends_pending == 0
         if self.release_records != NULL and self.b.record_count:
             self.release_records(&self.b)
         self.clear_counts()
 
     def abandon(self):
-        """`release` for the end: what is pending on the batch will not be reported, as its producer is gone."""
+        """`release` for the end: what is pending on the batch will not be reported, as its producer is destroyed."""
         self.b.sends_pending = 0
         self.release()
 
     cdef void clear_counts(self) noexcept:
         cdef batch_t *b = &self.b
-        b.record_count = b.send_count = b.span_count = 0
+        b.record_count = b.send_count = b.run_count = 0
         b.key_used = b.resp_used = b.reply_count = b.payload_bytes = 0
         b.sends_pending = b.sends_failed = b.sends_next = 0
         b.sends_grouped = False
-        self.sends_told = 0
+        self.sends_counted = 0
         if b.converted != NULL:
             free(b.converted)
             b.converted = NULL
@@ -88,25 +102,26 @@ cdef class Batch:
             b.resp = NULL
             b.resp_capacity = 0
 
-    cdef int add_span(
-        self, void *rkt, const char *topic, uint32_t topic_slot, int32_t partition, int64_t offset, bint index_only
+    cdef int add_run(
+        self, void *rkt, const char *topic, uint32_t source_topic_index, int32_t partition, int64_t offset,
+        bint index_only,
     ) except -1:
-        """Index of a new span that begins at `offset`."""
+        """Index of a new run that begins at `offset`."""
         cdef batch_t *b = &self.b
-        cdef span_t *span
-        if b.span_count == b.span_capacity:
-            grow(<void **>&b.spans, &b.span_capacity, b.span_count + 16, sizeof(span_t))
-        span = &b.spans[b.span_count]
-        memset(span, 0, sizeof(span_t))
-        span.rkt = rkt
-        span.topic = topic
-        span.topic_slot = topic_slot
-        span.partition = partition
-        span.leader_epoch = -1
-        span.first_offset = span.last_offset = offset
-        span.index_only = index_only
-        b.span_count += 1
-        return <int>b.span_count - 1
+        cdef run_t *run
+        if b.run_count == b.run_capacity:
+            grow(<void **>&b.runs, &b.run_capacity, b.run_count + 16, sizeof(run_t))
+        run = &b.runs[b.run_count]
+        memset(run, 0, sizeof(run_t))
+        run.rkt = rkt
+        run.topic = topic
+        run.source_topic_index = source_topic_index
+        run.partition = partition
+        run.leader_epoch = -1
+        run.first_offset = run.last_offset = offset
+        run.index_only = index_only
+        b.run_count += 1
+        return <int>b.run_count - 1
 
     cdef int append_send(self, Py_ssize_t record_index, uint16_t topic, uint8_t flags, int fault) except -1:
         """One more send behind the others. Nothing may be pending on the batch: the array may move."""
@@ -152,17 +167,17 @@ cdef class Batch:
         """The Redis bytes, copied."""
         return self.b.resp[:self.b.resp_used] if self.b.resp_used else b""
 
-    def spans(self):
-        """[Span], in the order in which their first records came."""
+    def runs(self):
+        """[Run], in the order in which their first records came."""
         cdef batch_t *b = &self.b
         cdef Py_ssize_t i
         return [
-            Span(
-                b.spans[i].topic_slot, b.spans[i].partition, b.spans[i].leader_epoch, b.spans[i].first_offset,
-                b.spans[i].last_offset, b.spans[i].received_count, b.spans[i].dropped_count, b.spans[i].dead_count,
-                b.spans[i].first_timestamp_ms,
+            Run(
+                b.runs[i].source_topic_index, b.runs[i].partition, b.runs[i].leader_epoch, b.runs[i].first_offset,
+                b.runs[i].last_offset, b.runs[i].received_count, b.runs[i].dropped_count, b.runs[i].dead_count,
+                b.runs[i].first_timestamp_ms,
             )
-            for i in range(b.span_count)
+            for i in range(b.run_count)
         ]
 
     def sends(self):
@@ -181,9 +196,9 @@ cdef class Batch:
         cdef Py_ssize_t[DEAD_LETTER_TOPIC + 2] counts
         cdef Py_ssize_t i
         memset(counts, 0, sizeof(counts))
-        for i in range(self.sends_told, self.b.send_count):
+        for i in range(self.sends_counted, self.b.send_count):
             counts[min(self.b.sends[i].topic_index, DEAD_LETTER_TOPIC + 1)] += 1
-        self.sends_told = self.b.send_count
+        self.sends_counted = self.b.send_count
         return [(i, counts[i]) for i in range(DEAD_LETTER_TOPIC + 2) if counts[i]]
 
     def verdicts(self):
@@ -192,7 +207,7 @@ cdef class Batch:
         return [(self.b.records[i].verdict, self.b.records[i].fault) for i in range(self.b.record_count)]
 
     def fault_counts(self):
-        """{model.Fault: events} of the bad events that the fast path found."""
+        """{vocabulary.Fault: events} of the bad events that the fast path found."""
         cdef Py_ssize_t i
         counts = {}
         for i in range(self.b.record_count):
@@ -228,7 +243,7 @@ cdef class Batch:
                 topics.append(b.sends[i].topic_index)
         return Tapped(
             (<char *>message.payload)[:message.len] if message.payload != NULL else b"",
-            b.spans[record.span_index].topic_slot, message.partition, message.offset, record.timestamp_ms,
+            b.runs[record.run_index].source_topic_index, message.partition, message.offset, record.timestamp_ms,
             record.verdict, record.fault, topics,
         )
 
@@ -242,7 +257,7 @@ cdef class Batch:
         return list(self.trims)
 
     def record_of_reply(self, Py_ssize_t reply_index):
-        """Index of the record whose command has this reply."""
+        """Index of the record whose command has this reply: the first whose `reply_end` is behind it."""
         cdef Py_ssize_t low = 0, high = self.b.record_count - 1, middle
         if not 0 <= reply_index < self.b.reply_count:
             raise IndexError(f"reply {reply_index} of {self.b.reply_count}")
@@ -254,14 +269,14 @@ cdef class Batch:
                 low = middle + 1
         return low
 
-    def records_of_span(self, Py_ssize_t span_index):
+    def records_of_run(self, Py_ssize_t run_index):
         """[(record_index, value or None, offset, timestamp_ms)], the values copied."""
         cdef batch_t *b = &self.b
         cdef Py_ssize_t i
         result = []
         for i in range(b.record_count):
             message = b.records[i].message
-            if <Py_ssize_t>b.records[i].span_index == span_index:
+            if <Py_ssize_t>b.records[i].run_index == run_index:
                 value = (<char *>message.payload)[:message.len] if message.payload != NULL else None
                 result.append((i, value, message.offset, b.records[i].timestamp_ms))
         return result
@@ -269,7 +284,9 @@ cdef class Batch:
     def convert(self, Py_ssize_t record_index, bytes value, int fault=FAULT_NONE):
         """Before `process_batch`: the event that this record stands for, or why it can't be one.
 
-        The bytes are kept until `release`, and never move. The record's own go to the dead letters all the same.
+        Non-obvious: a record of an old topic has two values, the event that it was converted into and its own bytes.
+        Typed topics and Redis get the event, which the batch keeps until `release` and never moves; dead letters, also
+        late ones, get the message's own bytes.
         """
         cdef batch_t *b = &self.b
         if not 0 <= record_index < b.record_count:
@@ -290,32 +307,33 @@ cdef class Batch:
         if record.verdict == VERDICT_DEAD:
             return False
         if record.verdict == VERDICT_DROPPED:
-            self.b.spans[record.span_index].dropped_count -= 1
+            self.b.runs[record.run_index].dropped_count -= 1
         record.verdict = VERDICT_DEAD
-        self.b.spans[record.span_index].dead_count += 1
+        self.b.runs[record.run_index].dead_count += 1
         return True
 
     def load(self, records, correlation_headers=()):
         """Fill the batch from tuples, without Kafka.
 
-        (payload or None, timestamp_ms, topic, topic_slot, partition, offset, [(header, value)] or None, index_only)
+        (payload or None, timestamp_ms, topic, source_topic_index, partition, offset, [(header, value)] or None,
+        index_only)
         """
         self.release()
         if len(records) > self.events_max:
             raise ValueError(f"{len(records)} records do not fit a batch of {self.events_max}")
-        spans = {}
+        runs = {}
         for row in records:
-            load_record(self, row, correlation_headers, spans)
+            load_record(self, row, correlation_headers, runs)
 
 
-cdef int load_record(Batch batch, tuple row, correlation_headers, dict spans) except -1:
-    payload, timestamp_ms, topic, topic_slot, partition, offset, headers, index_only = row
+cdef int load_record(Batch batch, tuple row, correlation_headers, dict runs) except -1:
+    payload, timestamp_ms, topic, source_topic_index, partition, offset, headers, index_only = row
     cdef batch_t *b = &batch.b
     cdef record_t *record = &b.records[b.record_count]
     cdef bytes topic_bytes = topic.encode()
     cdef bytes message_bytes = bytes(sizeof(message_t))
     cdef bytes value
-    cdef span_t *span
+    cdef run_t *run
     batch.references += [payload, topic_bytes, message_bytes]
     memset(record, 0, sizeof(record_t))
     record.message = <message_t *><char *>message_bytes
@@ -333,15 +351,15 @@ cdef int load_record(Batch batch, tuple row, correlation_headers, dict spans) ex
                 batch.references.append(value)
                 record.correlation, record.correlation_bytes = value, len(value)
                 break
-    key = (topic_slot, partition)
-    if key not in spans:
-        spans[key] = batch.add_span(NULL, topic_bytes, topic_slot, partition, offset, index_only)
-    record.span_index = spans[key]
-    span = &b.spans[record.span_index]
-    span.last_offset = offset
-    if span.received_count == 0:
-        span.first_timestamp_ms = timestamp_ms
-    span.received_count += 1
+    key = (source_topic_index, partition)
+    if key not in runs:
+        runs[key] = batch.add_run(NULL, topic_bytes, source_topic_index, partition, offset, index_only)
+    record.run_index = runs[key]
+    run = &b.runs[record.run_index]
+    run.last_offset = offset
+    if run.received_count == 0:
+        run.first_timestamp_ms = timestamp_ms
+    run.received_count += 1
     b.payload_bytes += record.message.len
     b.record_count += 1
     return 0

@@ -1,5 +1,8 @@
 # Which services report errors: error and fatal logs, counted by service in a table of fixed size. Touched by such
 # events alone.
+#
+# Names come from events, so anybody can invent them: the table never grows, a name is never taken out, and what does
+# not fit counts as `other`. A label of a metric that could take any value would fill Prometheus.
 
 cdef enum:
     ERROR_SERVICES_MAX = 256      # services with a count of their own; metrics.METRICS names it

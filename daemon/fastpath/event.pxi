@@ -1,4 +1,12 @@
 # One event: from the record's bytes to the few texts that routing and indexing need, or to what is wrong with it.
+#
+#   read_event     size; the scanner (scan.pxi) for plain events; UTF-8, unless all of it is ASCII
+#    └ decode_event   what the scanner did not take: msgspec, by the Struct, or again with labels and metadata raw
+#   judge_event    type, level, time, ids
+#
+# Who owns a text: of a plain event it lies in the record. Of one that msgspec read it lies in the Struct's strings,
+# which live as long as `event.decoded`, a reference that process_records drops behind each event. The Struct's fields
+# are read at their places in the object: a load each, and no look-up by name.
 
 cdef extern from *:
     """
@@ -6,8 +14,8 @@ cdef extern from *:
     #include <structmember.h>
     #define Py_T_OBJECT_EX T_OBJECT_EX
     #endif
-    /* Where a slot of a msgspec Struct lives in the object: reading it there costs a load, not a look-up. */
-    static Py_ssize_t slot_offset(PyObject *descriptor) {
+    /* Where a field of a msgspec Struct lives in the object: reading it there costs a load, not a look-up. */
+    static Py_ssize_t field_offset(PyObject *descriptor) {
         PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
         return member->type == Py_T_OBJECT_EX ? member->offset : -1;
     }
@@ -15,7 +23,7 @@ cdef extern from *:
         return PyUnicode_IS_COMPACT_ASCII(text) ? (const char *)PyUnicode_1BYTE_DATA(text) : NULL;
     }
     """
-    Py_ssize_t slot_offset(PyObject *descriptor)
+    Py_ssize_t field_offset(PyObject *descriptor)
     const char *ascii_data(PyObject *text) noexcept
 
 cdef extern from "Python.h":
@@ -28,7 +36,7 @@ cdef extern from "Python.h":
     int PyErr_GivenExceptionMatches(PyObject *given, PyObject *expected) noexcept
     PyObject *Py_None
 
-# The fields of design 6.1 that must be a string, null or absent, whatever rules are loaded.
+# The fields of an event that must be a string, null or absent, whatever rules are loaded.
 STRING_FIELDS = (
     "id", "type", "level", "service", "component", "message", "timestamp", "correlation_id", "trace_id", "span_id",
 )
@@ -63,8 +71,9 @@ cdef class RecordView:
 cdef enum:
     TOPIC_BYTES_MAX = 249         # Kafka's own limit
     FALLBACK_ID_BYTES = 320       # topic, partition and offset with two dashes
-    # Containers open at once in an event. msgspec's own limit is the interpreter's: about 1,000 less the calls that are
-    # open in CPython 3.11, 10,000 in 3.13, whatever the C stack holds in 3.14.
+    # Non-obvious: msgspec's limit of nesting is the interpreter's, so the depth is counted before msgspec is asked.
+    # It is about 1,000 less the calls that are open in CPython 3.11, 10,000 in 3.13, 260,000 in 3.14. Over this many
+    # containers open at once an event is bad, everywhere.
     DEPTH_MAX = 500
 
 # What is known of one event while it is in hand. Texts point into the record, or into the Struct's strings.
@@ -81,11 +90,12 @@ ctypedef struct event_t:
     int64_t score_ms
     char fallback_id[FALLBACK_ID_BYTES]
 
-# Stands for a string that has no UTF-8, an escaped lone surrogate: no name, no level and no time is written so.
+# Non-obvious: an escaped lone surrogate is valid JSON and has no UTF-8. Where an ID has one, the event is bad.
+# This stands for such a string: no name, no level and no time is written so, and judge_event looks for it in the ids.
 cdef const char *NOT_UTF8 = b"\xff"
 
 
-cdef inline PyObject *slot(PyObject *decoded, Py_ssize_t offset) noexcept:
+cdef inline PyObject *field_at(PyObject *decoded, Py_ssize_t offset) noexcept:
     return (<PyObject **>(<char *>decoded + offset))[0]
 
 
@@ -105,8 +115,10 @@ cdef text_t read_text(PyObject *value) noexcept:
     return text
 
 
-# What msgspec raises for bytes that it cannot read. Which of them is not asked: its classes and words change from one
-# release to the next, and the bytes are there to be looked at.
+# What msgspec raises for bytes that it cannot read.
+# Non-obvious: the class and the words of msgspec's errors change with its releases, so neither is asked.
+# Of what it could not read, the bytes themselves say what is wrong: no UTF-8, too deep, no JSON (`json_fault`); else a
+# field has the wrong type.
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -176,7 +188,8 @@ cdef object DECODE_RAW = msgspec.json.Decoder(msgspec.defstruct("RawEvent", RAW_
 class DecodeUnjudged:
     """The second try with what failed validation, with labels and metadata raw.
 
-    A number in them that fits no float or int fails when it is decoded, though their values are not judged.
+    Non-obvious: values in labels and metadata are not judged, but a number that fits no float fails the decoder.
+    So such an event is decoded a second time with both raw, and only the strings in them are read.
     """
 
     def __init__(self, struct, with_labels):
@@ -216,9 +229,9 @@ cdef int decode_event(RouteTable table, event_t *event) except? 0:
     event.decoded = decoded
     clear_found(&event.found)
     for i in range(TEXT_COUNT):
-        event.found.texts[i] = read_text(slot(decoded, table.offsets[i]))
-    event.found.metadata_correlation = carried(slot(decoded, table.offsets[METADATA]), table, False)
-    event.found.label_correlation = carried(slot(decoded, table.offsets[LABELS]), table, True)
+        event.found.texts[i] = read_text(field_at(decoded, table.offsets[i]))
+    event.found.metadata_correlation = carried(field_at(decoded, table.offsets[METADATA]), table, False)
+    event.found.label_correlation = carried(field_at(decoded, table.offsets[LABELS]), table, True)
     return FAULT_NONE
 
 
@@ -231,7 +244,7 @@ cdef text_t carried(PyObject *value, RouteTable table, bint is_labels) noexcept:
     if is_labels and table.label_rules:
         found = PyDict_GetItem(value, <PyObject *>CORRELATION_KEY)
     else:
-        found = slot(value, table.carrier_offset)
+        found = field_at(value, table.carrier_offset)
     if found != NULL and PyUnicode_CheckExact(found):
         text = read_text(found)
     return no_text() if text.data == NOT_UTF8 else text
@@ -251,6 +264,8 @@ cdef int read_event(const record_t *record, RouteTable table, event_t *event) ex
     is_plain = table.scans and scan_event(value, size, &event.found, &is_ascii) and not (
         table.label_rules and event.found.labels_escaped
     )
+    # Non-obvious: msgspec does not look into what it skips, so UTF-8 is checked once over the whole value.
+    # The scanner has looked at every byte: what it took and found to be ASCII needs no second look.
     if not (is_plain and is_ascii) and not is_utf8(<const uint8_t *>value, <const uint8_t *>value + size):
         return INVALID_UTF8
     if not is_plain:
@@ -289,7 +304,11 @@ cdef int judge_event(const record_t *record, RouteTable table, event_t *event) n
 
 
 cdef void resolve_correlation(const record_t *record, event_t *event) noexcept nogil:
-    """Where the event itself names none: the headers, then metadata, then labels."""
+    """Where the event itself names none: the headers, then metadata, then labels.
+
+    Non-obvious: a correlation ID from a header is taken only if it is UTF-8, as look-ups are made with text.
+    The edge has asked `is_header_id` before; the record's pointer is NULL otherwise.
+    """
     if record.correlation != NULL:
         event.correlation.data = record.correlation
         event.correlation.size = <Py_ssize_t>record.correlation_bytes
@@ -299,13 +318,13 @@ cdef void resolve_correlation(const record_t *record, event_t *event) noexcept n
         event.correlation = event.found.label_correlation
 
 
-cdef void make_fallback_id(const record_t *record, const span_t *span, event_t *event) noexcept nogil:
+cdef void make_fallback_id(const record_t *record, const run_t *run, event_t *event) noexcept nogil:
     """`{topic}-{partition}-{offset}`: the same at every redelivery."""
     cdef char *at = event.fallback_id
-    cdef Py_ssize_t topic_bytes = <Py_ssize_t>strnlen(span.topic, TOPIC_BYTES_MAX)
-    at = put(at, span.topic, topic_bytes)
+    cdef Py_ssize_t topic_bytes = <Py_ssize_t>strnlen(run.topic, TOPIC_BYTES_MAX)
+    at = put(at, run.topic, topic_bytes)
     at[0] = b'-'
-    at = put_number(at + 1, span.partition)
+    at = put_number(at + 1, run.partition)
     at[0] = b'-'
     at = put_number(at + 1, record.message.offset)
     event.id.data = event.fallback_id

@@ -1,11 +1,20 @@
 # Which index keys had their TTL set lately, so that EXPIRE is sent at most once an hour for a key.
+#
+# An index (`correlation_index:<id>`, `trace_index:<id>`) is a sorted set of keys of events. Its TTL is that of its
+# longest-lived member and a margin of an hour. An EXPIRE behind every ZADD would be one command more for each index of
+# each event; so what was sent is remembered, and sent again when an hour has passed or when a longer TTL is wanted.
+#
+# Direct-mapped: one slot by the hash's low bits, no search, no eviction list. 65,536 slots of 24 bytes (1.5 MiB) never
+# grow. Two keys that share a slot push each other out, which costs an EXPIRE more each time and is never wrong: a slot
+# without the key means "nothing is known". Cleared at each connect, as Redis may have lost what it was sent, and at a
+# reload, which may change the times to live.
 
 ctypedef struct index_slot_t:
     uint64_t hash                 # 0: free
     uint32_t refreshed_s
     uint32_t ttl_s
     uint32_t adds                 # ZADDs since the last trim
-    uint32_t unused
+    uint32_t unused               # fills the slot up to three words
 
 
 if sizeof(index_slot_t) != 24:
@@ -14,6 +23,8 @@ if sizeof(index_slot_t) != 24:
 
 cdef inline uint64_t hash_bytes(uint64_t hash, const char *data, Py_ssize_t size) noexcept nogil:
     """Multiply-and-fold over 8 bytes at a time. Not for hostile input: a collision costs one EXPIRE more."""
+    # Non-obvious: the cache knows keys by hash alone, so the hash begins with the length and a tail carries its own.
+    # A tail of less than 8 bytes was once hashed as a full word, and two keys counted as one.
     cdef uint64_t word
     while size >= 8:
         memcpy(&word, data, 8)
@@ -39,8 +50,12 @@ cdef inline uint64_t hash_text_key(const char *prefix, Py_ssize_t prefix_size, t
 cdef class IndexCache:
     """Direct-mapped and of fixed size. A key that was pushed out is refreshed again.
 
-    compares_ttls: the server knows EXPIRE's NX and GT (Redis 7). A key that was pushed out may have a longer TTL than
-    the event in hand asks for, and a plain EXPIRE would shorten it: an index would go before its members.
+    compares_ttls: the server knows EXPIRE's NX and GT (Redis 7).
+
+    Non-obvious: a plain EXPIRE shortens, so it is sent with NX and GT where the server knows them.
+    A key that fell out of the cache and came back with a shorter class cut its index from 7 days to 25 hours: it was
+    deleted before its members. NX sets one where none is, GT only lengthens; together they never shorten
+    (docs/decisions/0005-index-ttl.md).
     """
 
     cdef public bint compares_ttls
@@ -84,8 +99,9 @@ cdef inline int expire_due(
 ) noexcept nogil:
     """Whether a TTL is due, and which. Sets `trim` when it is the turn of a ZREMRANGEBYRANK.
 
-    A slot that is claimed starts its count at random: a key that shares its slot with another busy one, and so
-    loses its count again and again, is trimmed all the same, every `trim_step` ZADDs on average.
+    Non-obvious: a slot that is claimed starts its count of ZADDs at random, not from 0.
+    Two busy keys that share it lose their count again and again, and would never be trimmed; so each is trimmed all the
+    same, every `trim_step` ZADDs on average.
     """
     cdef index_slot_t *slot = &cache.slots[hash & cache.mask]
     cdef int due = TTL_FRESH
@@ -97,10 +113,13 @@ cdef inline int expire_due(
         slot.adds = next_random(cache) % trim_step if trim_step else 0
         due = TTL_UNKNOWN
     else:
-        # By then the index has just what its members have: its TTL is theirs and this margin.
+        # Non-obvious: a TTL is refreshed within its margin of an hour, whatever the TTL itself is.
+        # By then the index has just as long as its members, as its TTL is theirs and this margin. Refreshed at a
+        # quarter of the TTL, it was deleted before its last members.
         is_old = now_s - slot.refreshed_s >= INDEX_TTL_MARGIN_S
         if is_old or wanted_s > slot.ttl_s:
-            # An old one may have ended meanwhile, and ZADD made the key anew.
+            # Non-obvious: an index may expire between two refreshes, and ZADD recreates it without a TTL.
+            # So after an hour its TTL counts as unknown, which sends NX as well.
             due = TTL_UNKNOWN if is_old else TTL_SHORTER
             slot.refreshed_s = now_s
             if wanted_s > slot.ttl_s:

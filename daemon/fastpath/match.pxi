@@ -1,4 +1,5 @@
-# What the client library asks of a batch: no sends, no Redis bytes.
+# Which events a consumer's filter wants: the same reading and the same rules as the daemon's, without sends and Redis
+# bytes. So a filter in a program means what a rule in the config means.
 
 
 cdef bint any_rule_matches(RouteTable table, event_t *event) except -1:

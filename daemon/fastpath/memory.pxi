@@ -1,4 +1,9 @@
 # Growing the arrays of a batch. Nothing here runs while a pointer into them is lent out.
+#
+# The house rule of all writers: reserve for the worst case once, then write without a check. So no writer can fail half
+# way, and a command or a send is whole or not there. The arrays are kept from batch to batch and grow to what the
+# largest needed (Batch.release gives an oversized RESP buffer back). PyMem_Raw is malloc, which allocator.py tells to
+# keep what was freed; the debugging allocators of Python still see it.
 
 cdef extern from "Python.h":
     void *PyMem_RawRealloc(void *memory, size_t size) noexcept

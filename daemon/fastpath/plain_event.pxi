@@ -1,4 +1,8 @@
 # Which of a program's own events needs nothing before it is published: the client library's question, asked in bulk.
+#
+# Most events of a program are alike: ids set, the same type, level and service, a time within the same seconds as the
+# one before. What was found valid once is remembered by those few values, and an event that consists of them needs no
+# check, no id and no time. False means only "look at it in Python": nothing is called bad here.
 
 cdef inline bint is_filled(object value) noexcept:
     """Whether it is a text, and not the empty one."""
@@ -63,7 +67,7 @@ cdef class PlainCheck:
         cdef PyObject *value
         if type(event) is not self.struct:
             return getattr(event, EVENT_FIELDS[index])
-        value = slot(<PyObject *>event, self.offsets[index])
+        value = field_at(<PyObject *>event, self.offsets[index])
         return <object>value if value != NULL else None
 
     cdef bint knows_kind(self, kind, level, service) except -1:

@@ -1,4 +1,13 @@
-# The loop over one batch: check, route, index. Counts stay in the spans; nothing is published here.
+# The loop over one batch: check, route, index. Counts stay in the runs; nothing is published here.
+#
+#   process_batch ─▶ process_records: for each record
+#                      read_event        ─▶ a fault: dead_letter_event, and nothing else
+#                      resolve_event     id, correlation, apply_rules
+#                      send_event        a send_t for each topic
+#                      index_event       RESP bytes of all its Redis commands, or none
+#
+# For an event there is no log line, no metric call and no callback; and of a plain one no Python object, but where a
+# sample rule has to hash an id.
 
 cdef enum:
     VERDICT_ROUTED
@@ -6,7 +15,8 @@ cdef enum:
     VERDICT_DEAD
 
 cdef enum:
-    # Decoding one event takes about as long as two misses of all caches.
+    # Decoding one event takes about as long as two misses of all caches: so the first ten lines of the value after the
+    # next are asked for.
     PREFETCH_AHEAD = 2
     PREFETCH_BYTES = 640
 
@@ -33,7 +43,7 @@ cdef inline text_t partition_key(int partition_by, const event_t *event) noexcep
 
 
 cdef inline send_t *add_send(batch_t *b, Py_ssize_t record_index, uint16_t topic, uint8_t flags) noexcept nogil:
-    """Room was reserved."""
+    """One more send, in an array that was reserved. Headers of the source are copied when it has some."""
     cdef send_t *send = &b.sends[b.send_count]
     b.send_count += 1
     send.owner = b
@@ -63,14 +73,14 @@ cdef int send_event(batch_t *b, Py_ssize_t record_index, const route_t *route, t
     return 0
 
 
-cdef int bury(batch_t *b, Py_ssize_t record_index, int fault) except -1:
+cdef int dead_letter_event(batch_t *b, Py_ssize_t record_index, int fault) except -1:
     """A bad event: one dead letter, nothing to Redis."""
     cdef record_t *record = &b.records[record_index]
     reserve_sends(b, 1)
     add_send(b, record_index, DEAD_LETTER_TOPIC, SEND_DEAD).fault = <uint8_t>fault
     record.verdict = VERDICT_DEAD
     record.fault = <uint8_t>fault
-    b.spans[record.span_index].dead_count += 1
+    b.runs[record.run_index].dead_count += 1
     return 0
 
 
@@ -145,7 +155,11 @@ cdef char *put_index(
 cdef int index_event(
     Batch batch, RouteTable table, IndexCache cache, const record_t *record, const event_t *event
 ) except -1:
-    """All Redis commands of one event, or none: the buffer's end moves only when they are complete."""
+    """All Redis commands of one event, or none.
+
+    Non-obvious: the buffer's end moves only behind the whole commands of an event.
+    Half a command would shift every reply that follows.
+    """
     cdef batch_t *b = &batch.b
     cdef keys_t keys
     cdef key_t index
@@ -180,18 +194,19 @@ cdef int index_event(
 
 
 cdef int resolve_event(
-    RouteTable table, const record_t *record, const span_t *span, event_t *event, route_t *route
+    RouteTable table, const record_t *record, const run_t *run, event_t *event, route_t *route
 ) except -1:
     """A good event's id, correlation and route."""
     if event.id.size == 0:
-        make_fallback_id(record, span, event)
+        make_fallback_id(record, run, event)
     if event.correlation.size == 0:
         resolve_correlation(record, event)
     return apply_rules(table, event, route)
 
 
 cdef inline int take_value(const batch_t *b, Py_ssize_t record_index, event_t *event) noexcept nogil:
-    """Fills `event.value`; gives the fault of a record that could not be converted."""
+    """Fills `event.value`: the record's own bytes, or what they were converted into. Gives the fault of a record that
+    could not be converted."""
     cdef const message_t *message = b.records[record_index].message
     event.value.data, event.value.size = <const char *>message.payload, <Py_ssize_t>message.len
     if b.converted == NULL:
@@ -209,25 +224,25 @@ cdef int process_record(
     """One record to its end. `index_alone`: its sends were made before, only the Redis bytes are wanted."""
     cdef batch_t *b = &batch.b
     cdef record_t *record = &b.records[record_index]
-    cdef span_t *span = &b.spans[record.span_index]
+    cdef run_t *run = &b.runs[record.run_index]
     cdef route_t route
     cdef int fault = take_value(b, record_index, event)
     if fault == FAULT_NONE:
         fault = read_event(record, table, event)
     if fault != FAULT_NONE:
         record.taps = table.dead_taps
-        return 0 if index_alone else bury(b, record_index, fault)
+        return 0 if index_alone else dead_letter_event(b, record_index, fault)
     if event.level >= ERROR and event.type == LOG and errors is not None:
         count_error(errors, event.found.texts[SERVICE], event.level - ERROR)
-    resolve_event(table, record, span, event, &route)
+    resolve_event(table, record, run, event, &route)
     if table.tap_count:
         record.taps = find_taps(table, event)
     if not index_alone:
-        if route.topic_count and not span.index_only:
+        if route.topic_count and not run.index_only:
             send_event(b, record_index, &route, partition_key(table.partition_by, event))
         if route.dropped:
             record.verdict = VERDICT_DROPPED
-            span.dropped_count += 1
+            run.dropped_count += 1
     if route.store and table.stored_types_mask >> event.type & 1:
         index_event(batch, table, cache, record, event)
     return 0
@@ -268,7 +283,7 @@ cdef int process_records(
 def process_batch(
     Batch batch not None, RouteTable table not None, IndexCache cache not None, int64_t now_s, ErrorCounts errors=None
 ):
-    """Decide about every record of the batch: what is sent where, and what Redis is told. Error logs are counted in
+    """Decide about every record of the batch: what is sent where, and what Redis gets. Error logs are counted in
     `errors`, when it is given.
 
     Runs on: the loop. Called once a batch, on a batch that nobody else looks at.
@@ -286,7 +301,8 @@ def process_batch(
 def rebuild_index(Batch batch not None, RouteTable table not None, IndexCache cache not None, int64_t now_s):
     """Make the Redis bytes again, after `cache` was cleared: they must not rest on TTLs that Redis may have lost.
 
-    Runs on: the loop, at a reconnect. `table` is the one that the batch was processed with.
+    Runs on: the loop, at a reconnect. `table` is the one that the batch was processed with. Sends, verdicts and counts
+    stay as they are, and what became a dead letter meanwhile is not indexed.
     """
     batch.b.resp_used = batch.b.reply_count = 0
     batch.trims = []

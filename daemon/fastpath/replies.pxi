@@ -1,4 +1,11 @@
 # Redis replies. Our commands answer with one line each:  +OK\r\n   :<integer>\r\n   -<error>\r\n
+#
+# Nothing is parsed that nobody asks for: replies are counted, and only errors and the integers that were asked for by
+# index (how many a trim took out, how many replicas a WAIT saw) are kept. Which batch a reply belongs to is the sink's
+# business, which knows how many it is owed.
+#
+# Non-obvious: a reply of any other form ends the connection, as what follows could be matched with the wrong commands.
+# A bulk string or an array would have lines of its own, and each would count as a reply.
 
 cdef enum:
     # One read from the socket: 64 KiB is over 12,000 replies, more than a full batch's.
@@ -10,6 +17,8 @@ cdef class ReplyReader:
     """Counts replies and keeps the ones that say something: errors, and the integers that were asked for.
 
     `reply_count` counts from the last `reset`; `errors` is [(reply index, text)], `integers` is [(reply index, value)].
+    Owner of the buffer that the socket is read into: asyncio writes to `free_space()` and says how much by `received`,
+    so bytes are not copied on their way. A line that is cut moves to the front and waits for its rest.
     """
 
     cdef char buffer[RECEIVE_BYTES]
@@ -100,7 +109,9 @@ cdef int keep_reply(ReplyReader reader, bytes line) except -1:
     if kind == b"-":
         reader.errors.append((reader.reply_count, line[1:].decode("utf-8", "replace")))
     elif kind != b"+" and kind != b":":
-        raise RedisProtocolError(f"reply {reader.reply_count} begins with {line[:16]!r}: no command of ours answers so")
+        raise RedisProtocolError(
+            f"reply {reader.reply_count} begins with {line[:16]!r}: no command that was sent is answered so"
+        )
     if reader.reply_count == reader.next_wanted:
         reader.wanted.popleft()
         reader.next_wanted = reader.wanted[0] if reader.wanted else -1

@@ -1,16 +1,21 @@
-# Redis commands as bytes. Each writer needs room that was reserved for the worst case before.
+# Redis commands as bytes (RESP 2). Each writer takes where to write and gives where it ended; the space was reserved
+# for the worst case before, by `index_event`.
 #
 #   SET      *5\r\n$3\r\nSET\r\n$<k>\r\n<key>\r\n$<v>\r\n<value>\r\n$2\r\nEX\r\n$<n>\r\n<seconds>\r\n
 #   ZADD     *4\r\n$4\r\nZADD\r\n$<k>\r\n<key>\r\n$<n>\r\n<score>\r\n$<m>\r\n<member>\r\n       *6 with two members
 #   EXPIRE   *3\r\n$6\r\nEXPIRE\r\n$<k>\r\n<key>\r\n$<n>\r\n<seconds>\r\n           *4 with $2\r\nNX or GT
 #   trim     *4\r\n$15\r\nZREMRANGEBYRANK\r\n$<k>\r\n<key>\r\n$1\r\n0\r\n$<n>\r\n-<rank>\r\n
+#
+# Each is answered with one line, whatever becomes of it, which is what lets replies be matched by count. Keys are put
+# together while they are written: prefix, one or two ids. No key is built as an object, and an id may hold any bytes,
+# as lengths are in front.
 
 cdef enum:
     # Everything of one command but its key, value and member: the longest literal is the head of the trim
     # (4 + 22 bytes), and at most five bulk heads and three numbers of up to 24 bytes each surround the texts.
     COMMAND_FRAME_MAX = 256
 
-# A key of up to four parts, so that no key is built before it is written: prefix, a, ":", b.
+# A key of up to four parts: prefix, first, ":", second. Its size comes first, as the bulk string's head needs it.
 ctypedef struct key_t:
     text_t prefix
     text_t first

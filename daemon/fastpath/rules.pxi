@@ -1,4 +1,8 @@
-# The rules, compiled by rules.py to masks, sets and small ints, and walked for one event.
+# The rules, compiled by events/rules.py to masks, sets and small ints, and walked for one event.
+#
+# A rule's match is an AND of what it names, and an OR within each. The cheapest questions come first: two masks, then
+# sets of bytes, labels last, as a label has to be looked for in the event. Masks of 0 and sets without slots match all.
+# drop, keep and route end the walk; copy, sample and no_store go on, so their order in the config matters.
 
 cdef enum:
     DROP
@@ -11,7 +15,7 @@ cdef enum:
 cdef enum:
     # Topics of one event: its typed topic and what copies add. The config check names this limit.
     TOPICS_PER_EVENT_MAX = 32
-    # Who looks on at once: a bit of record_t.taps each.
+    # Taps that are open at once: a bit of record_t.taps each.
     TAPS_MAX = 8
     DEAD_LETTER_TOPIC = 5
 
@@ -60,7 +64,7 @@ cdef bint read_label(const label_t *label, RouteTable table, event_t *event, tex
     cdef PyObject *found
     if event.decoded == NULL:
         return event.found.labels.data != NULL and find_label(event.found.labels, &label.key, value)
-    found = slot(event.decoded, table.offsets[LABELS])
+    found = field_at(event.decoded, table.offsets[LABELS])
     if found == Py_None:
         return False
     key = PyUnicode_FromStringAndSize(label.key.data, label.key.size)
@@ -169,9 +173,10 @@ cdef int find_taps(RouteTable table, event_t *event) except -1:
 
 @cython.final
 cdef class RouteTable:
-    """Rules and storage settings as the loop reads them. Made anew at a reload, never changed.
+    """Rules and storage settings as the loop reads them. Never changed: a reload or a tap builds another one.
 
-    taps: rules of which only the match counts, for people who look on; dead_taps: a bit for each that sees bad events.
+    A batch keeps the table that it was processed with, as its Redis bytes may have to be built again.
+    taps: rules of which only the match counts, one for each open tap; dead_taps: a bit for each that sees bad events.
     scans False: every event is read by msgspec, for the tests that compare the two ways.
     Owner of the rules' C array and of the sets in it; the texts in the sets belong to `kept`.
     """
@@ -304,7 +309,11 @@ OTHER_LAYOUT = f"msgspec {msgspec.__version__} keeps Struct fields in another wa
 
 
 cdef Py_ssize_t checked_offset(object struct, str name) except -1:
-    """The offset of a Struct's field, proved by reading a value through it."""
+    """The offset of a Struct's field, proved by reading a value through it.
+
+    Non-obvious: fields are read at their place in msgspec's Struct, so the place is proved at import, else it refuses.
+    msgspec promises nothing about its layout: another one is an ImportError that names the release.
+    """
     return proved_offset(struct, struct(), name)
 
 
@@ -313,10 +322,10 @@ cdef Py_ssize_t proved_offset(object struct, object probe, str name) except -1:
     descriptor = struct.__dict__[name]
     if type(descriptor) is not MemberDescriptorType:
         raise ImportError(OTHER_LAYOUT)
-    cdef Py_ssize_t offset = slot_offset(<PyObject *>descriptor)
+    cdef Py_ssize_t offset = field_offset(<PyObject *>descriptor)
     before, marker = getattr(probe, name), object()
     setattr(probe, name, marker)
-    if offset < 0 or slot(<PyObject *>probe, offset) != <PyObject *>marker:
+    if offset < 0 or field_at(<PyObject *>probe, offset) != <PyObject *>marker:
         raise ImportError(OTHER_LAYOUT)
     setattr(probe, name, before)
     return offset

@@ -1,10 +1,16 @@
-# The scanner: what routing and indexing need of one event, without a Python object. Bytes in; texts that point into
-# them out.
+# The scanner: finds in one event's JSON what routing and indexing need, without a Python object. Texts that it gives
+# point into the event's own bytes.
 #
-# It takes the plain case alone and judges nothing: what it does not take, msgspec reads and judges (decision 0006). So
-# all that it takes must be JSON that msgspec takes too, with the same values. Not taken, though some of it is good:
-# escapes in a key or in a text that is looked at, surrogates, containers deeper than SCAN_DEPTH_MAX, and whatever is
-# outside the grammar of RFC 8259.
+# Non-obvious: the scanner never calls an event bad, and takes nothing that msgspec would not.
+# It takes the plain case alone and judges nothing: what it does not take, msgspec reads and judges
+# (docs/decisions/0006-scanner.md). So all that it takes must be JSON that msgspec takes too, with the same values. Not
+# taken, though some of it is good: escapes in a key or in a text that is looked at, surrogates, containers deeper than
+# SCAN_DEPTH_MAX, and whatever is outside the grammar of RFC 8259.
+#
+# How it goes: stops.h looks at a window of 1,024 bytes at once and notes the places of all quotes, backslashes and
+# control bytes (docs/decisions/0011-stops.md). A string then is two places of that list; only what is between strings
+# is looked at byte by byte. Every reader moves the cursor to just behind what it has read, and what it answers by False
+# ends the scan: nobody looks at the cursor after that.
 
 cdef enum:
     # Containers open at once: one bit of a word each says which are objects.
@@ -23,6 +29,9 @@ cdef find_stops_fn find_stops = choose_find_stops(NULL)
 
 # Where the scanner stands, and the stops of the window that it has looked at: offsets from `window`, ascending. Those
 # before `next_stop` were passed.
+#
+# Non-obvious: whatever moves the cursor past a stop must ask for the next from where it stands.
+# Stops are places in the window, and an escaped quote is one too. `stop_from` passes those that lie before the cursor.
 ctypedef struct scanner_t:
     const uint8_t *cursor
     const uint8_t *end
@@ -210,7 +219,11 @@ cdef inline bint skip_scalar(scanner_t *s) noexcept nogil:
 
 
 cdef inline bint scan_key(scanner_t *s, text_t *key) noexcept nogil:
-    """A key and its colon, up to the value. Keys with escapes are left to msgspec: they may be any key."""
+    """A key and its colon, up to the value.
+
+    Non-obvious: an escape in a key, or in a text that is looked at, is never plain.
+    The bytes between the quotes are not the text then: a key with one may be any key.
+    """
     skip_space(s)
     if s.cursor == s.end or s.cursor[0] != QUOTE or not scan_string(s, key) or s.escaped:
         return False
@@ -310,7 +323,7 @@ cdef bint scan_carrier(scanner_t *s, text_t *correlation, bint *escaped) noexcep
 
 
 cdef inline int field_of(const text_t *key) noexcept nogil:
-    """Which field of design 6.1 a key names, or -1."""
+    """Which of EVENT_FIELDS a key names, or -1. By length first, so that most keys cost one comparison."""
     if key.size == 2:
         return ID if same_text(key, b"id", 2) else -1
     if key.size == 4:
@@ -370,8 +383,12 @@ cdef void clear_found(found_t *found) noexcept nogil:
 
 
 cdef bint scan_event(const char *data, Py_ssize_t size, found_t *found, bint *is_ascii) noexcept nogil:
-    """Reads one event. False: not the plain case, and `found` means nothing. A field that stands twice counts the last
-    time, as msgspec has it. `is_ascii` False: the bytes are still to be checked for UTF-8."""
+    """Reads one event. False: not the plain case, and `found` means nothing. `is_ascii` False: the bytes are still to
+    be checked for UTF-8.
+
+    Non-obvious: a field that stands twice counts the last time, in both ways of reading.
+    So a later `null` takes an earlier text away, and `labels` that stand twice replace each other.
+    """
     cdef scanner_t s
     cdef text_t key
     cdef int field, more

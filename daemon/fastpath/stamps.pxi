@@ -1,4 +1,7 @@
-# What every new event of a program gets, as text: an id and a time. Bytes and numbers in, texts out.
+# What every new event of a program gets, as text: an id and a time. For the client library, which publishes many.
+#
+# The texts are ASCII and of a known length, so a string is made at once in its final form and filled in place. uuid and
+# datetime make several objects on the way.
 
 cdef enum:
     UUID_BYTES = 16

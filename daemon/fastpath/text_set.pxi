@@ -1,4 +1,7 @@
 # Sets of texts that a rule names: found by bytes, so that no Python string is made to ask.
+#
+# Open addressing with a step of one, at most half full, so that a search for what is not there soon meets a free slot.
+# Made once a reload, then only read. The slots belong to the set, the bytes in them to RouteTable.kept.
 
 ctypedef struct text_set_t:
     text_t *slots                 # open addressing, at most half full; data NULL: free. NULL: any text will do

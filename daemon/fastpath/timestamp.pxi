@@ -1,4 +1,11 @@
+# The time of an event, as milliseconds since 1970: the score of its index entries.
+#
 # RFC 3339:  2026-11-24T09:51:28[.123456789](Z|+05:30)
+#            0    5  8  11 14 17 19
+#
+# Every field but the fraction has a fixed place, so they are read without a loop. A second of 60 is taken, as RFC 3339
+# has leap seconds, and counts as the next minute's first. Time 0001-01-01T00:00:00Z is what Go writes for "not set":
+# such an event gets its record's time, as one without a timestamp does.
 
 cdef enum:
     TIME_BAD

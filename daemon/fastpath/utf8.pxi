@@ -1,4 +1,13 @@
 # Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF.
+#
+#   00..7F                         one byte
+#   C2..DF 80..BF                  two:   C0 and C1 would be overlong
+#   E0     A0..BF 80..BF           three: E0 with less would be overlong, ED with more a surrogate
+#   E1..EF 80..BF 80..BF
+#   F0     90..BF 80..BF 80..BF    four:  F0 with less would be overlong, F4 with more above U+10FFFF
+#   F1..F4 80..BF 80..BF 80..BF
+#
+# It is asked of whole values that the scanner did not take or that are not ASCII; the scanner says which are.
 
 cdef bint is_utf8(const uint8_t *cursor, const uint8_t *end) noexcept nogil:
     """True when all bytes from `cursor` to `end` are UTF-8. ASCII is skipped 32 bytes at a time."""

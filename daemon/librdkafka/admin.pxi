@@ -1,7 +1,19 @@
-# Questions to the cluster that wait for the answer. Runs on: a helper thread, never the loop.
+# Questions to the cluster that wait for the answer: offsets of logs, descriptions of topics.
+#
+# Runs on: a helper thread, with the interpreter's lock released while it waits. An admin request of librdkafka goes to
+# its own main thread, which finds the right brokers, asks each and puts one event into the queue that was named. That
+# queue is made for the one request and destroyed after it, so that an answer which comes too late for its question is
+# freed by librdkafka, and never taken for the answer to the next.
+#
+# `committed`, ends of logs, descriptions of topics and `destroy` go to the network or block.
+# They are never called on the loop: one broker that does not answer would stop the intake, the sinks and the watchdog.
 
 cdef rkevent_t *ask(rd_kafka_t *rk, int operation, void *subject, int timeout_ms) except NULL:
-    """Send one admin request and wait for its event. The caller destroys the event."""
+    """Send one admin request and wait for its event. Raises KafkaFailure when there is no answer, or an error.
+
+    subject: a partition list or a topic collection, which stays the caller's. The caller destroys the event, and not
+    before it has read the result: the result and all in it belong to the event.
+    """
     cdef char text[ERROR_TEXT_BYTES]
     cdef options_t *options = f.rd_kafka_AdminOptions_new(rk, operation)
     cdef queue_t *queue = f.rd_kafka_queue_new(rk)
@@ -17,7 +29,7 @@ cdef rkevent_t *ask(rd_kafka_t *rk, int operation, void *subject, int timeout_ms
         f.rd_kafka_AdminOptions_destroy(options)
         f.rd_kafka_queue_destroy(queue)
     if event == NULL:
-        raise failure(-185)                           # _TIMED_OUT
+        raise failure(ERR_TIMED_OUT)
     cdef int code = f.rd_kafka_event_error(event)
     if code:
         error = failure(code, f.rd_kafka_event_error_string(event).decode("utf-8", "replace"))
@@ -27,6 +39,7 @@ cdef rkevent_t *ask(rd_kafka_t *rk, int operation, void *subject, int timeout_ms
 
 
 cdef list list_offsets(rd_kafka_t *rk, partitions, int timeout_ms):
+    """[PartitionOffset], of which any may have an error of its own while others are good. Raises KafkaFailure."""
     cdef partition_list_t *asked = make_list(partitions)
     cdef rkevent_t *event
     cdef const void **infos
@@ -46,6 +59,8 @@ cdef list list_offsets(rd_kafka_t *rk, partitions, int timeout_ms):
 
 
 cdef dict describe_topics(rd_kafka_t *rk, topics, int timeout_ms):
+    """{topic: TopicDescription}, of which any may have an error of its own. Raises KafkaFailure."""
+    # Keeps the bytes alive that `pointers` point into, until librdkafka has copied them.
     names = [topic.encode() for topic in topics]
     cdef const char **pointers = <const char **>malloc(max(1, len(names)) * sizeof(char *))
     cdef rkevent_t *event
@@ -69,6 +84,7 @@ cdef dict describe_topics(rd_kafka_t *rk, topics, int timeout_ms):
     for i in range(count):
         error = f.rd_kafka_TopicDescription_error(found[i])
         code = f.rd_kafka_error_code(error) if error != NULL else 0
+        # A cluster before Kafka 2.8 has no ids for topics.
         topic_id = f.rd_kafka_TopicDescription_topic_id(found[i])
         partition_count = 0
         f.rd_kafka_TopicDescription_partitions(found[i], &partition_count)

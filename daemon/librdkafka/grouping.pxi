@@ -10,7 +10,10 @@ cdef enum:
 
 
 cdef inline uint32_t murmur2(const char *data, size_t size) noexcept nogil:
-    """The hash of the Java client's partitioner, as librdkafka's `murmur2_random` has it."""
+    """The hash of the Java client's partitioner, as librdkafka's `murmur2_random` has it. Cannot fail.
+
+    A hash that differed from librdkafka's would cost speed and nothing else: librdkafka computes its own.
+    """
     cdef uint32_t factor = 0x5BD1E995, word
     cdef uint32_t found = <uint32_t>0x9747B28C ^ <uint32_t>size
     cdef const unsigned char *at = <const unsigned char *>data
@@ -33,7 +36,10 @@ cdef inline uint32_t murmur2(const char *data, size_t size) noexcept nogil:
 
 
 cdef inline uint32_t partition_of(const batch_t *b, const send_t *send, uint32_t partition_count) noexcept nogil:
-    """Where librdkafka will place it; 0 for what has no key or a topic of which nothing is known yet."""
+    """Where librdkafka will place it; 0 for what has no key or a topic of which nothing is known yet.
+
+    Cannot fail. The count is what reports have named so far, so the first batches are grouped badly, and no worse.
+    """
     if not send.key_bytes or partition_count < 2:
         return 0
     return (murmur2(b.keys + send.key_offset, send.key_bytes) & 0x7FFFFFFF) % partition_count
@@ -42,7 +48,8 @@ cdef inline uint32_t partition_of(const batch_t *b, const send_t *send, uint32_t
 cdef int group_sends(batch_t *b, const int32_t *partition_counts, Py_ssize_t topic_count) except -1:
     """Order the sends by topic and partition, those of one partition as they were. None of them was enqueued yet.
 
-    partition_counts: by topic index, as far as they are known.
+    partition_counts: by topic index, as far as they are known. Raises MemoryError, and then nothing has moved. A
+    counting sort, in two passes over the sends, as there are few groups and the order within each must stay.
     """
     cdef uint32_t starts[GROUPS_MAX + 1]
     cdef uint32_t group, group_count = 0
@@ -55,6 +62,7 @@ cdef int group_sends(batch_t *b, const int32_t *partition_counts, Py_ssize_t top
         free(groups)
         free(ungrouped)
         raise MemoryError()
+    # Each topic gets as many groups in a row as it has partitions.
     for i in range(topic_count):
         first_groups[i] = group_count
         group_count += partition_counts[i] if partition_counts[i] > 1 else 1
@@ -64,6 +72,7 @@ cdef int group_sends(batch_t *b, const int32_t *partition_counts, Py_ssize_t top
         group += partition_of(b, &b.sends[i], partition_counts[b.sends[i].topic_index])
         groups[i] = group % GROUPS_MAX
         starts[groups[i] + 1] += 1
+    # From counts to the place where each group begins; placing a send moves its group's place on by one.
     for i in range(GROUPS_MAX):
         starts[i + 1] += starts[i]
     memcpy(ungrouped, b.sends, b.send_count * sizeof(send_t))

@@ -1,8 +1,15 @@
-# librdkafka's mock cluster: the real protocol on a real TCP port. For the demo and for faults, not for load.
+# librdkafka's mock cluster: the real protocol on a real TCP port. For the demo and for tests of faults, not for load.
+#
+# The cluster runs on a thread of librdkafka's own, and belongs to the rd_kafka_t of this handle, which itself sends and
+# fetches nothing: its queue carries the cluster's log lines. Whoever produces or consumes opens another handle and
+# dials `bootstraps`, also from another process.
 
 @cython.final
 cdef class MockCluster(Handle):
-    """Brokers on 127.0.0.1 in this process. Keeps 5 MiB or 100,000 records a partition, then the oldest go."""
+    """Brokers on 127.0.0.1 in this process. Keeps 5 MiB or 100,000 records a partition, then the oldest are deleted.
+
+    Every method may be called from any thread that may wait; librdkafka passes most of them to the cluster's thread.
+    """
 
     cdef void *cluster
     cdef readonly str bootstraps
@@ -11,7 +18,7 @@ cdef class MockCluster(Handle):
         self.open(TYPE_PRODUCER, {}, 0)
         self.cluster = f.rd_kafka_mock_cluster_new(self.rk, broker_count)
         if self.cluster == NULL:
-            raise failure(-199, "the mock cluster could not be made")
+            raise failure(ERR_FAIL, "the mock cluster could not be made")
         self.bootstraps = f.rd_kafka_mock_cluster_bootstraps(self.cluster).decode()
         # The default of 3 s is for many members that start together.
         f.rd_kafka_mock_group_initial_rebalance_delay_ms(self.cluster, 0)
@@ -38,9 +45,11 @@ cdef class MockCluster(Handle):
         f.rd_kafka_mock_push_request_errors_array(self.cluster, <int16_t>api_key, count, errors)
 
     def clear_errors(self, int api_key):
+        """Take back what `push_errors` has left."""
         f.rd_kafka_mock_clear_request_errors(self.cluster, <int16_t>api_key)
 
     def broker_down(self, int broker_id=1):
+        """Its connections are closed, and new ones refused."""
         f.rd_kafka_mock_broker_set_down(self.cluster, broker_id)
 
     def broker_up(self, int broker_id=1):
@@ -55,7 +64,7 @@ cdef class MockCluster(Handle):
         return poll_log(self.log_queue)
 
     def close(self):
-        """Runs on: any thread that may block."""
+        """Runs on: any thread that may block. The cluster ends before its handle, into which it logs."""
         cdef void *cluster = self.cluster
         self.cluster = NULL
         if cluster != NULL:

@@ -1,4 +1,10 @@
-# Records of a program's events, as client.record has checked them. What is made here is what RecordMaker.make says.
+# Kafka records of a program's events: the JSON value and the headers, as the client library sends them.
+#
+# The events were checked by the client's RecordMaker, whose `make` is the same in Python: a test holds the two equal.
+#
+# Runs on: any thread that publishes, with the interpreter's lock. It may change hands wherever Python code runs, as
+# RecordMaker's does. So what is kept from one event to the next is replaced as one object, and the scratch has a flag
+# that says it is taken: neither needs a lock of its own.
 
 cdef enum:
     TRACE_PARENT_BYTES = 36       # `00-`, 32 hex digits, `-`
@@ -23,9 +29,10 @@ cdef class RecordWriter:
     cdef PlainCheck check
     cdef bytes span_name
     cdef Py_ssize_t bytes_max
-    cdef bytearray scratch
-    cdef bint is_writing                  # the scratch is in use
-    # What was asked last, each in one object: another thread may come in between.
+    cdef bytearray scratch                # where a single event is written, before librdkafka copies it
+    cdef bint is_writing                  # the scratch is in use: another thread takes a buffer of its own
+    # The headers of the event before, which most often are this one's too. Each in one tuple, as another thread may
+    # come in between its parts.
     cdef tuple last_kind                  # (type, level, service, pairs)
     cdef tuple last_ids                   # (correlation, trace, pairs, start of traceparent or None)
 
@@ -37,7 +44,10 @@ cdef class RecordWriter:
         self.last_ids = (None, None, (), None)
 
     cdef int write(self, event, bytearray values, Py_ssize_t begin) except -1:
-        """Put the value behind `begin`, where `values` ends; msgspec cuts off what stood there else."""
+        """Put the value behind `begin`, where `values` ends; msgspec cuts off what stood there else.
+
+        Raises what RecordMaker makes of it, as a rule InvalidEvent: it cannot be JSON, or it is too large.
+        """
         try:
             self.encode_into(event, values, begin)
         except Exception as error:
@@ -47,6 +57,7 @@ cdef class RecordWriter:
         return 0
 
     cdef headers_t *make_headers(self, event, const char *flags) except NULL:
+        """The record's headers, which are the caller's. Raises what RecordMaker raises, and nothing is left then."""
         cdef headers_t *headers
         cdef tuple of_kind = self.last_kind, ids = self.last_ids
         cdef PlainCheck of = self.check
@@ -70,6 +81,7 @@ cdef class RecordWriter:
         return headers
 
     cdef inline object key(self, event):
+        """The trace, else the correlation, so that what belongs together is in one partition. None: any partition."""
         return self.check.field(event, TRACE_ID) or self.check.field(event, CORRELATION_ID)
 
 
@@ -164,7 +176,10 @@ cdef int add_span_headers(
 cdef (Py_ssize_t, int) enqueue_events(
     Sender sender, EventBatch batch, Py_ssize_t begin, Py_ssize_t end, owner
 ) except *:
-    """(How many were enqueued, the code that kept back the next or 0)."""
+    """(How many were enqueued, the code that kept back the next or 0). Values are not copied: see EventBatch.
+
+    `values` may not be resized from here to the last report. Nothing does: an EventBatch is filled once, before.
+    """
     cdef Py_ssize_t i, value_end, value_begin = batch.ends[begin - 1] if begin else 0
     cdef char *values = PyByteArray_AS_STRING(batch.values)
     cdef RecordWriter writer = batch.writer
@@ -187,8 +202,11 @@ cdef (Py_ssize_t, int) enqueue_events(
 
 
 cdef int enqueue_event(Sender sender, RecordWriter writer, event, bint is_sampled, owner) except? -1:
-    """0, or librdkafka's error code. The value is written into the scratch, or into a buffer of its own where another
-    thread has come in between, and copied from there."""
+    """0, or librdkafka's error code. Raises InvalidEvent.
+
+    The value is written into the scratch, or into a buffer of its own where another thread has come in between, and
+    librdkafka copies it from there.
+    """
     cdef bytearray values = bytearray() if writer.is_writing else writer.scratch
     cdef bint is_mine = values is writer.scratch
     cdef headers_t *headers

@@ -1,12 +1,24 @@
-# The client library's producer: records of any thread in, delivery reports to whoever owns each record.
+# The client library's Kafka producer: any thread sends events, one thread hands each event's owner its delivery report.
 #
 # confluent-kafka's own `produce` takes 3.4 µs for a record with eight headers, of which librdkafka needs a third. For
 # each report it takes and gives the interpreter's lock; here many are told of under one (decision 0012).
+#
+# Threads: `send` and `send_events` run on any thread of the program; a call into librdkafka holds the GIL.
+# `serve` runs on the delivery thread, which waits in rd_kafka_queue_poll without that lock. `flush`, `purge` and
+# `destroy` give it up too, so that librdkafka may be in several of these calls at once. It allows that but for
+# `destroy`: the client's SharedProducer holds its lock `_using` around each of the three.
+#
+# Who owns what: librdkafka copies the key always and the value of a single event. An event of a batch lies in the
+# EventBatch's own buffer, which must live until its last report. The opaque of a record is its owner, a Python object,
+# with a reference taken in `enqueue` and given back in `tell_owners`: one for each record, as each gets one report.
+# Headers are librdkafka's once it has accepted the record. What it refuses is freed here.
+#
+# There is no eventfd, so that it works where there is none; nor a callback, as reports come as events.
 
 cdef enum:
-    REPORT_EVENTS_MAX = 64        # events of the queue that one `serve` deals with before it gives its notices
+    # Events of the queue that one `serve` deals with before it gives its notices. One event has many reports.
+    REPORT_EVENTS_MAX = 64
     EXTENSIONS_MAX = 64           # SASL extensions of one token
-    PURGE_QUEUE_AND_IN_FLIGHT = 3
 
 
 @cython.final
@@ -24,8 +36,9 @@ cdef class Sender(Handle):
 
     cdef rktopic_t *topic
     cdef object refresh_token
+    # Both are kept by the interpreter's lock: each is read and written while it is held, in one step.
     cdef readonly Py_ssize_t waiting_count    # records whose owner has not been told
-    cdef bint is_retired
+    cdef bint is_retired                      # takes nothing more
 
     def __init__(self, dict options, str topic not None, refresh_token=None):
         cdef int events = EVENT_DR | (EVENT_TOKEN_REFRESH if refresh_token is not None else 0)
@@ -33,7 +46,7 @@ cdef class Sender(Handle):
         self.open(TYPE_PRODUCER, options, events, NULL, False)
         self.topic = f.rd_kafka_topic_new(self.rk, topic.encode(), NULL)
         if self.topic == NULL:
-            raise failure(-186, f"{topic!r} is no topic name")
+            raise failure(ERR_INVALID_ARG, f"{topic!r} is no topic name")
 
     cdef int close_queues(self) except -1:
         f.rd_kafka_topic_destroy(self.topic)
@@ -47,13 +60,23 @@ cdef class Sender(Handle):
         return enqueue_event(self, writer, event, is_sampled, owner)
 
     def send_events(self, EventBatch batch not None, Py_ssize_t begin, Py_ssize_t end, owner not None):
-        """Enqueue those from `begin` up to `end`. (How many were, 0 or the code that kept back the next)"""
+        """Enqueue those from `begin` up to `end`. (How many were, 0 or the code that kept back the next)
+
+        `owner` is told of as many as were, and keeps `batch` alive until then: librdkafka reads the values from it.
+        """
         if not 0 <= begin <= end <= len(batch.events):
             raise IndexError(f"events {begin} to {end} of {len(batch.events)}")
         return enqueue_events(self, batch, begin, end, owner)
 
     def serve(self, int timeout_ms):
-        """Wait for reports, at most so long, and tell owners. ([KafkaNotice] that came too, [what owners raised])"""
+        """Wait for reports, at most so long, and tell owners. ([KafkaNotice] that came too, [what owners raised])
+
+        Runs on: the delivery thread.
+        """
+        # Non-obvious: a delivery thread that takes the interpreter's lock for each report waits 5 ms for each.
+        # That is CPython's switch interval, beside a thread that computes: 200 reports a second, and the queue runs
+        # full. So all reports that have come are told of under one lock, and what librdkafka frees with them is freed
+        # without it.
         cdef rkevent_t *event
         cdef queue_t *queue = self.main_queue
         cdef int kind, seen = 0
@@ -79,12 +102,18 @@ cdef class Sender(Handle):
         return notices, errors
 
     def wake(self):
-        """Let a `serve` that waits come back."""
+        """Let a `serve` that waits come back. Runs on: any thread; does not wait."""
         if self.rk != NULL:
             f.rd_kafka_queue_yield(self.main_queue)
 
     def flush(self, int timeout_ms):
-        """Let nothing linger, and wait until another thread has told every owner. False: the time is over."""
+        """Let nothing linger, and wait until another thread has told every owner. False: the time is over.
+
+        Runs on: any thread but the delivery thread.
+        """
+        # Non-obvious: a flush waits for the delivery thread, which must serve meanwhile.
+        # librdkafka does not poll by itself where reports are events. So a callback of a delivery, which runs on that
+        # thread, can neither flush, nor close, nor wait for room in a full queue: it would wait for itself.
         cdef rd_kafka_t *rk = self.live()
         cdef int code
         with nogil:
@@ -97,21 +126,29 @@ cdef class Sender(Handle):
         if rk == NULL:
             return
         with nogil:
-            f.rd_kafka_purge(rk, PURGE_QUEUE_AND_IN_FLIGHT)
+            f.rd_kafka_purge(rk, PURGE_F_QUEUE | PURGE_F_INFLIGHT)
 
     def retire(self):
-        """Take nothing more, so that it can be destroyed. False when a record waits: a thread may have come in late."""
+        """Take nothing more, so that it can be destroyed. False when a record waits: a thread may have come in late.
+
+        Runs on: the delivery thread.
+        """
+        # Non-obvious: a producer retires only when nothing waits, and the look and the step are one.
+        # Both are under the interpreter's lock, without a call between them. A thread that has this sender in hand
+        # was counted before, or gets ERR_DESTROY and takes the next one: no owner is left without a report.
         if self.waiting_count == 0:
             self.is_retired = True
         return self.is_retired
 
     def abandon(self):
-        """For the child of a fork: librdkafka's threads are in the parent, so that nothing may be freed here."""
+        """For the child of a fork: forget the rd_kafka_t, which stays the parent's."""
+        # Non-obvious: rd_kafka_destroy in the child of a fork waits for threads that are not there.
+        # So nothing is freed: the child has its copy of the memory, and of what was in the queue, until it ends.
         self.rk = NULL
 
 
 cdef int add_pairs(headers_t *headers, pairs) except -1:
-    """Headers whose values are texts or bytes."""
+    """Headers whose values are texts or bytes; librdkafka copies them. Raises UnicodeEncodeError."""
     cdef const char *data
     cdef Py_ssize_t size
     for name, value in pairs:
@@ -126,7 +163,10 @@ cdef int add_pairs(headers_t *headers, pairs) except -1:
 cdef int enqueue(
     Sender sender, const char *value, Py_ssize_t size, int flags, str key, headers_t *headers, owner
 ) except? -1:
-    """0, or librdkafka's error code. The headers are librdkafka's then, or gone."""
+    """0, or librdkafka's error code. The headers are librdkafka's then, or freed.
+
+    It is the one place where a record's owner gets its reference, only when librdkafka took the record.
+    """
     cdef argument_t arguments[6]
     cdef rkerror_t *error
     cdef const char *key_data = NULL
@@ -134,6 +174,7 @@ cdef int enqueue(
     cdef int code = ERR_DESTROY
     if sender.rk != NULL and not sender.is_retired:
         if key is not None:
+            # Does not raise: the same text was made a header before this.
             key_data = PyUnicode_AsUTF8AndSize(key, &key_size)
         arguments[0].kind, arguments[0].u.topic = VTYPE_RKT, sender.topic
         arguments[1].kind = VTYPE_VALUE
@@ -156,7 +197,11 @@ cdef int enqueue(
 
 
 cdef int tell_owners(Sender sender, rkevent_t *event, list errors) except -1:
-    """All reports of one event. What follows each other, of one owner and without an error, is told at once."""
+    """All reports of one event. What follows each other, of one owner and without an error, is told at once.
+
+    The messages are the event's, and a failed one's value is copied for its owner. What an owner raises is kept in
+    `errors`, so that every other owner is told all the same. Each report gives one reference back.
+    """
     cdef const message_t *message = f.rd_kafka_event_message_next(event)
     cdef void *owner
     cdef int64_t offset
@@ -189,7 +234,10 @@ cdef int tell_owners(Sender sender, rkevent_t *event, list errors) except -1:
 
 
 cdef int give_token(Sender sender, rkevent_t *event, list errors) except -1:
-    """Ask the program for a token, and hand it to librdkafka; a failure is librdkafka's to log and to try again."""
+    """Ask the program for a token, and hand it to librdkafka; a failure is librdkafka's to log and to try again.
+
+    Runs on: the delivery thread, so that reports wait while the program asks for its token. librdkafka copies all.
+    """
     cdef const char *config = f.rd_kafka_event_config_string(event)
     cdef const char *extensions[2 * EXTENSIONS_MAX]
     cdef char text[ERROR_TEXT_BYTES]

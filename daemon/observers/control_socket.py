@@ -13,8 +13,10 @@ from typing import Annotated, Any, Final
 import msgspec
 from aiohttp import web
 
+from .._fastpath import UNREADABLE
 from ..config.checks import match_problems
 from ..events.rules import MatchConfig
+from ..events.unreadable import why_unreadable
 from .http_server import ANSWER_TIMEOUT_S
 from .taps import RATE_MAX, Tap, Taps, TooManyTaps
 
@@ -44,12 +46,13 @@ def routes(reload: Callable[[], Awaitable[Any]], taps: Taps) -> list[web.RouteDe
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
     async def post_tap(request: web.Request) -> web.StreamResponse:
+        # The answer may take as long as it likes, the question not.
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            body = await request.read()
         try:
-            # The answer may take as long as it likes, the question not.
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                wanted = msgspec.json.decode(await request.read(), type=TapRequest)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise web.HTTPBadRequest(text=f"{error}\n") from error
+            wanted = msgspec.json.decode(body, type=TapRequest)
+        except UNREADABLE as error:
+            raise web.HTTPBadRequest(text=f"{why_unreadable(body, error)[1]}\n") from error
         problems = match_problems(wanted.match, "match")
         if problems:
             raise web.HTTPBadRequest(text="".join(f"{problem}\n" for problem in problems))

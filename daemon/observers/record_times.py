@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, TopicPartition
 
-from ..config.kafka_options import client_options
+from ..config.kafka_consumers import record_time_options
 from ..config.schema import KafkaConfig
 from ..pipeline.ledger import Key
 
@@ -45,18 +45,7 @@ class RecordTimeReader:
     """Runs on: one thread that may wait, but for `give_up`."""
 
     def __init__(self, kafka: KafkaConfig, client_id: str) -> None:
-        self._options = client_options(kafka, client_id) | {
-            "group.id": kafka.group_id,
-            "enable.auto.commit": "false",
-            # A place that was deleted is an error, not a record from elsewhere.
-            "auto.offset.reset": "error",
-            "enable.partition.eof": "false",
-            "fetch.message.max.bytes": str(READ_BYTES),
-            # Nothing is fetched ahead while something waits to be looked at.
-            "queued.min.messages": "1",
-            "fetch.queue.backoff.ms": "10",
-            "log_level": "0",
-        }
+        self._options = record_time_options(kafka, client_id, READ_BYTES)
         self._consumer: Consumer | None = None
         self._given_up = False
 

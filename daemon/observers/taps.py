@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .._fastpath import Batch, Tapped
+from .._fastpath import UNREADABLE, Batch, Tapped
 from ..errors import IngestdError
 from ..events.rules import CompiledRule, MatchConfig, compile_match
 from ..events.vocabulary import FAULT_MESSAGES, Fault, Verdict
@@ -106,7 +106,7 @@ def describe(
 ) -> dict[str, Any]:
     """One event as a tap shows it. A bad one is shown as text, and not at all where values are masked."""
     shown: dict[str, Any] = {
-        "source_topic": source_topic(event.topic_slot),
+        "source_topic": source_topic(event.source_topic_index),
         "partition": event.partition,
         "offset": event.offset,
         "timestamp_ms": event.timestamp_ms,
@@ -118,7 +118,7 @@ def describe(
         shown["reason"] = FAULT_MESSAGES[Fault(event.fault)]
     try:
         shown["event"] = masked(msgspec.json.decode(event.payload), masks)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         # Whatever it is, nobody can say where in it a value is that must not be seen.
         shown["text"] = MASKED if masks else event.payload[:500].decode("utf-8", "replace")
     return shown

@@ -1,7 +1,8 @@
 """The C allocator's settings for this process: memory that was freed is kept for the next batch.
 
-Fetch replies and produce requests of a few hundred KiB come and go all the time. With glibc's defaults each is mapped
-anew or trimmed away, and its pages are faulted in again: 90,000 faults for 1,000,000 events (decision 0007).
+Non-obvious: glibc gives freed blocks of a few hundred KiB back to the kernel and faults them in again.
+Fetch replies and produce requests of that size come and go all the time: 90,000 page faults for 1,000,000 events
+(docs/decisions/0007-allocator.md). So it is told to keep them, before librdkafka starts its threads.
 """
 
 import ctypes

@@ -1,21 +1,24 @@
-"""The engine: when to take, when to hold back, when a batch is done. Rooms in; batches moved. One thread, the loop's.
+"""Moves batches through the pipeline: when to take records, when to hold back, when a batch is done.
 
 A batch is taken, processed, and handed to both sinks; when neither is owed anything it is closed in the ledger and
-booked. Holding back is not taking: the records stay in librdkafka's bounded prefetch, and then in Kafka.
+booked. Everything runs on one thread, the loop's.
+
+Non-obvious: holding back is not taking; partitions are never paused. `pause()` throws the prefetch away: 12.7 messages
+were fetched for each one consumed. Records that are not taken stay in the bounded prefetch, and then in Kafka.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from .._fastpath import Batch, ErrorCounts, IndexCache, RouteTable, process_batch
 from ..events.old_topics import Converter
 from ..events.vocabulary import Fault
-from ..telemetry.happenings import DEAD_LETTERED, DROPPED, HELD_BACK, Happenings
+from ..telemetry.happenings import DEAD_LETTERED, DROPPED, HELD_BACK
 from ..telemetry.loop_phases import COMMIT, POLL, PROCESS
-from ..telemetry.metrics import Books, Counters
-from .ledger import Key, Ledger, LedgerSpan
+from ..telemetry.metrics import Books
+from ..telemetry.runtime import Runtime
+from .ledger import Key, Ledger, LedgerRun
 
 OWES_KAFKA = 1
 OWES_REDIS = 2
@@ -25,7 +28,7 @@ PUMP_BUDGET_S = 0.01
 POOL_MAX = 8
 # Open batches beyond those that in_flight_events_max fills: small ones, when little comes in. Each has full arrays.
 OPEN_BATCHES_EXTRA = 8
-# Less than this is not worth a batch while others are open: the next finished one makes more room.
+# Less than this is not worth a batch while others are open: the next finished one leaves more capacity.
 TAKE_MIN = 64
 # `sample` is called so often. Back-pressure is said when it lasts: at full load it comes and goes all the time.
 SAMPLE_INTERVAL_S = 0.1
@@ -51,7 +54,7 @@ class Taker(Protocol):
     """What the engine needs of the source."""
 
     def take(self, batch: Batch, records_max: int) -> bool: ...
-    def topic(self, slot: int) -> str: ...
+    def topic(self, index: int) -> str: ...
 
 
 class Sink(Protocol):
@@ -63,7 +66,7 @@ class Sink(Protocol):
 class DeadLetterSink(Sink, Protocol):
     """The Kafka sink, which also takes what another sink refused."""
 
-    def bury(self, batch: Batch, record_indexes: list[int]) -> None: ...
+    def add_dead_letters(self, batch: Batch, record_indexes: list[int]) -> None: ...
 
 
 class Engine:
@@ -71,14 +74,13 @@ class Engine:
 
     def __init__(
         self,
+        *,
         limits: Limits,
         table: RouteTable,
         cache: IndexCache,
         ledger: Ledger,
         books: Books,
-        counters: Counters,
-        wall_s: Callable[[], float],
-        log: logging.Logger,
+        runtime: Runtime,
         convert: Converter | None = None,
     ) -> None:
         self.limits = limits
@@ -87,14 +89,13 @@ class Engine:
         self._cache = cache
         self._ledger = ledger
         self._books = books
-        self._counters = counters
-        self._phases = counters.phases
-        self._end_to_end = counters.histogram("ingestd_end_to_end_seconds")
+        self._phases = runtime.counters.phases
+        self._end_to_end = runtime.counters.histogram("ingestd_end_to_end_seconds")
+        self._happenings = runtime.happenings
+        self._wall_s = runtime.wall_s
+        self._log = runtime.log
         self.errors = ErrorCounts()
-        self._wall_s = wall_s
-        self._log = log
         self._loop = asyncio.get_running_loop()
-        self._happenings = Happenings(counters, log, self._loop.time)
         self._pool: list[Batch] = []
         self._open: dict[int, tuple[Batch, int]] = {}  # batch id -> batch, and the bytes counted for it
         self._next_batch_id = 1
@@ -108,9 +109,9 @@ class Engine:
         self.samples = 0
         self._held_samples = 0  # one after the other, up to now
         self.held_back_samples = {"kafka": 0, "redis": 0}
-        self.look: Callable[[Batch], None] | None = None  # for the taps, set while there are any
+        self.on_processed: Callable[[Batch], None] | None = None  # for the taps, set while some are open
 
-    def connect(self, source: Taker, kafka: DeadLetterSink, redis: Sink) -> None:
+    def connect(self, *, source: Taker, kafka: DeadLetterSink, redis: Sink) -> None:
         self._source, self._kafka, self._redis = source, kafka, redis
 
     def swap_table(self, table: RouteTable) -> None:
@@ -129,7 +130,7 @@ class Engine:
     # Taking
 
     def pump(self) -> None:
-        """Take what there is and what there is room for. Called when the data queue wakes, and when room was made."""
+        """Take what there is, up to the capacity. Called when the data queue wakes, and when a batch was closed."""
         self._pump_scheduled = False
         if self._holds:
             return
@@ -137,7 +138,7 @@ class Engine:
         phase_before = self._phases.enter(POLL)
         more = True
         while more:
-            records_max = self.room()
+            records_max = self.capacity()
             self.holding_back = records_max <= 0
             if self.holding_back:
                 break
@@ -159,7 +160,7 @@ class Engine:
             self._pump_scheduled = True
             self._loop.call_soon(self.pump)
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many records may be taken now."""
         limits = self.limits
         if len(self._open) >= limits.open_batches_max:
@@ -167,19 +168,21 @@ class Engine:
         records_max = min(limits.batch_events_max, limits.in_flight_events_max - self.in_flight_events)
         records_max = min(records_max, int((limits.held_bytes_max - self.held_bytes) / self._event_bytes))
         if not self._open:
-            return max(1, records_max)  # one giant alone may pass the limit: else it stands for ever
+            # Non-obvious: when nothing is open, one record is let in whatever its size.
+            # Else an event above the limit would stand for ever.
+            return max(1, records_max)
         return records_max if records_max >= min(TAKE_MIN, limits.batch_events_max) else 0
 
     def _start(self, batch: Batch) -> None:
         batch.batch_id = batch_id = self._next_batch_id
         self._next_batch_id += 1
         self._phases.enter(PROCESS)
-        self._open_spans(batch)
+        self._open_runs(batch)
         if self._convert is not None:
             self._convert(batch, self._source.topic)
         process_batch(batch, self.table, self._cache, int(self._wall_s()), self.errors)
-        if self.look is not None:
-            self.look(batch)
+        if self.on_processed is not None:
+            self.on_processed(batch)
         held_bytes = batch.held_bytes
         self._open[batch_id] = (batch, held_bytes)
         self.held_bytes += held_bytes
@@ -193,24 +196,24 @@ class Engine:
         self._redis.submit(batch)
         self._phases.enter(POLL)
 
-    def _open_spans(self, batch: Batch) -> None:
+    def _open_runs(self, batch: Batch) -> None:
         topic = self._source.topic
-        spans = [
-            LedgerSpan(
-                topic(span.topic_slot),
-                span.partition,
-                span.first_offset,
-                span.last_offset,
-                span.received_count,
-                span.leader_epoch,
-                span.first_timestamp_ms,
+        runs = [
+            LedgerRun(
+                topic(run.source_topic_index),
+                run.partition,
+                run.first_offset,
+                run.last_offset,
+                run.received_count,
+                run.leader_epoch,
+                run.first_timestamp_ms,
             )
-            for span in batch.spans()
+            for run in batch.runs()
         ]
-        for span in spans:
-            self._books.received(span.topic, span.received_count)
-        for span in self._ledger.open(batch.batch_id, spans):
-            self._books.ended(span.topic, abandoned=span.received_count)
+        for run in runs:
+            self._books.received(run.topic, run.received_count)
+        for run in self._ledger.open(batch.batch_id, runs):
+            self._books.ended(run.topic, abandoned=run.received_count)
 
     # Ends
 
@@ -221,17 +224,17 @@ class Engine:
             self._close(batch)
 
     def redis_done(self, batch: Batch) -> None:
-        """Every Redis reply is in; `batch.slot` has the records that were refused for good."""
+        """Every Redis reply is in; `batch.refused_records` has those that were refused for good."""
         batch.owes &= ~OWES_REDIS
         if not batch.owes:
             self._close(batch)
 
     def _close(self, batch: Batch) -> None:
-        if batch.slot:
-            refused, batch.slot = batch.slot, None
+        if batch.refused_records:
+            refused, batch.refused_records = batch.refused_records, None
             batch.owes = OWES_KAFKA
             batch.taken_at_s = self._loop.time()  # Kafka has had its share: what follows is a hand-over of its own
-            self._kafka.bury(batch, refused)
+            self._kafka.add_dead_letters(batch, refused)
             return
         phase_before = self._phases.enter(COMMIT)
         _, held_bytes = self._open.pop(batch.batch_id)
@@ -249,24 +252,24 @@ class Engine:
         self._phases.enter(phase_before)
 
     def _book(self, batch: Batch) -> None:
-        spans = batch.spans()
+        runs = batch.runs()
         wall_s = self._wall_s()
         any_dead = False
-        for span, live in zip(spans, self._ledger.finish(batch.batch_id), strict=True):
-            any_dead = any_dead or span.dead_count > 0
+        for run, live in zip(runs, self._ledger.finish(batch.batch_id), strict=True):
+            any_dead = any_dead or run.dead_count > 0
             if live:
-                delivered = span.received_count - span.dropped_count - span.dead_count
+                delivered = run.received_count - run.dropped_count - run.dead_count
                 self._books.ended(
-                    self._source.topic(span.topic_slot),
+                    self._source.topic(run.source_topic_index),
                     delivered=delivered,
-                    dropped=span.dropped_count,
-                    dead_lettered=span.dead_count,
+                    dropped=run.dropped_count,
+                    dead_lettered=run.dead_count,
                 )
-                if span.first_timestamp_ms >= 0:
-                    age_s = wall_s - span.first_timestamp_ms / 1000
-                    self._end_to_end.observe(max(0.0, age_s), span.received_count)  # clocks of others may be ahead
-            if span.dropped_count:
-                self._happenings.note(DROPPED, "rule", "true", count=span.dropped_count)
+                if run.first_timestamp_ms >= 0:
+                    age_s = wall_s - run.first_timestamp_ms / 1000
+                    self._end_to_end.observe(max(0.0, age_s), run.received_count)  # clocks of others may be ahead
+            if run.dropped_count:
+                self._happenings.note(DROPPED, "rule", "true", count=run.dropped_count)
         if any_dead:
             for fault, count in batch.fault_counts().items():
                 self._happenings.note(DEAD_LETTERED, Fault(fault).name.lower(), count=count)
@@ -280,7 +283,7 @@ class Engine:
     def resume(self) -> None:
         assert self._holds > 0
         self._holds -= 1
-        self.schedule()  # the eventfd does not tell of what came meanwhile
+        self.schedule()  # the eventfd does not wake for what came meanwhile
 
     async def drained(self, keys: Iterable[Key] | None, timeout_s: float) -> bool:
         """Wait until these partitions, or all, owe nothing. False when the time is over first."""
@@ -315,7 +318,8 @@ class Engine:
         self.samples += 1
         if not self.holding_back:
             if self._held_samples >= HELD_SAMPLES:
-                self._log.info("events are taken again", extra={"after_s": self._held_samples * SAMPLE_INTERVAL_S})
+                held_s = self._held_samples * SAMPLE_INTERVAL_S
+                self._log.info("reading resumed, the sinks have answered", extra={"after_s": held_s})
             self._held_samples = 0
             return
         owed = [batch.owes for batch, _ in self._open.values()]

@@ -1,8 +1,11 @@
-"""The ledger. Outcomes of batches in, storable offsets out. No I/O, no clock.
+"""Tracks which offsets may be stored: an offset waits for the slower sink of every record before it. No I/O, no clock.
 
-A batch is a set of spans, one or more for each partition that it has records of. A span is open until its batch is
-finished; a partition's storable offset is the one behind its last finished span with no open span before it.
-Every assignment of a partition has a generation: a span of an older one is ignored when its batch finishes.
+A batch is a set of runs, one or more for each partition that it has records of. A run is open until its batch is
+finished; a partition's storable offset is the one behind its last finished run with no open run before it.
+Every assignment of a partition has a generation: a run of an older one is ignored when its batch finishes.
+
+Non-obvious: batches finish in any order, so what may be stored is what lies before the oldest open run.
+Never what lies before the newest finished one: a crash would lose what is open before it.
 """
 
 from collections import deque
@@ -21,7 +24,7 @@ class Storable(NamedTuple):
     leader_epoch: int
 
 
-class LedgerSpan(NamedTuple):
+class LedgerRun(NamedTuple):
     """A run of records of one partition inside one batch."""
 
     topic: str
@@ -34,18 +37,18 @@ class LedgerSpan(NamedTuple):
 
 
 class _Entry:
-    """One span of an open batch."""
+    """One run of an open batch."""
 
-    __slots__ = ("finished", "generation", "span")
+    __slots__ = ("finished", "generation", "run")
 
-    def __init__(self, span: LedgerSpan, generation: int) -> None:
-        self.span = span
+    def __init__(self, run: LedgerRun, generation: int) -> None:
+        self.run = run
         self.generation = generation
         self.finished = False
 
 
 class _Partition:
-    """One assigned partition: its open and finished spans, oldest first."""
+    """One assigned partition: its open and finished runs, oldest first."""
 
     __slots__ = ("entries", "floor_offset", "generation", "leader_epoch", "next_offset", "taken_offset", "unfinished")
 
@@ -78,45 +81,47 @@ class Ledger:
     def revoke(self, topic: str, partition: int) -> int:
         """Forget the partition; gives the number of its events that had not reached their end."""
         self._changed.discard((topic, partition))
-        gone = self._partitions.pop((topic, partition), None)
-        return gone.unfinished if gone else 0
+        state = self._partitions.pop((topic, partition), None)
+        return state.unfinished if state else 0
 
-    def open(self, batch_id: int, spans: Iterable[LedgerSpan]) -> list[LedgerSpan]:
-        """A batch begins to owe. Gives the spans of partitions that are not assigned: nobody waits for those."""
+    def open(self, batch_id: int, runs: Iterable[LedgerRun]) -> list[LedgerRun]:
+        """A batch begins to owe. Gives the runs of partitions that are not assigned: nobody waits for those."""
         assert batch_id not in self._batches
         entries: list[_Entry] = []
-        strays: list[LedgerSpan] = []
-        for span in spans:
-            state = self._partitions.get((span.topic, span.partition))
+        strays: list[LedgerRun] = []
+        for run in runs:
+            state = self._partitions.get((run.topic, run.partition))
             if state is None:
-                entries.append(_Entry(span, -1))
-                strays.append(span)
+                entries.append(_Entry(run, -1))
+                strays.append(run)
                 continue
             # Offsets before it are stored, and nobody waited for their records.
-            assert span.first_offset >= state.floor_offset, f"{span} opened behind {state.floor_offset}"
-            entry = _Entry(span, state.generation)
+            assert run.first_offset >= state.floor_offset, f"{run} opened behind {state.floor_offset}"
+            entry = _Entry(run, state.generation)
             entries.append(entry)
             state.entries.append(entry)
-            state.unfinished += span.received_count
+            state.unfinished += run.received_count
         self._batches[batch_id] = entries
         return strays
 
     def finish(self, batch_id: int) -> list[bool]:
-        """A batch owes nothing any more. By span, in the order of `open`: whether its generation still lives."""
+        """A batch owes nothing any more. By run, in the order of `open`: whether its generation still lives."""
         live = []
         for entry in self._batches.pop(batch_id):
-            span = entry.span
-            key = (span.topic, span.partition)
+            run = entry.run
+            key = (run.topic, run.partition)
             state = self._partitions.get(key)
+            # Non-obvious: a result that comes after its partition was given back must count for nobody.
+            # The same partition may be ours again, in another generation.
             if state is None or state.generation != entry.generation:
                 live.append(False)
                 continue
             live.append(True)
             entry.finished = True
-            state.unfinished -= span.received_count
+            state.unfinished -= run.received_count
             entries = state.entries
             while entries and entries[0].finished:
-                done = entries.popleft().span
+                done = entries.popleft().run
                 # Records may come twice in a generation: librdkafka pauses a partition for a rebalance by a position
                 # that a take at the same moment has not moved yet. The second time never moves the offset back.
                 if done.last_offset >= state.next_offset:
@@ -133,7 +138,10 @@ class Ledger:
             self._changed.add((topic, partition))
 
     def take_storable(self) -> list[Storable]:
-        """What has moved since the last call. In a generation the offsets of a partition only rise."""
+        """What has moved since the last call. In a generation the offsets of a partition only rise.
+
+        Non-obvious: librdkafka overwrites a stored offset with a lower one, so the ledger alone keeps offsets rising.
+        """
         result = []
         for topic, partition in self._changed:
             state = self._partitions[topic, partition]
@@ -146,6 +154,10 @@ class Ledger:
     def partitions(self) -> list[Key]:
         """All that are assigned."""
         return list(self._partitions)
+
+    def topics(self) -> set[str]:
+        """Those of which some partition is assigned."""
+        return {topic for topic, _ in self._partitions}
 
     def idle_partitions(self) -> list[Key]:
         """Those that owe nothing: for these the source's position may be stored."""
@@ -161,14 +173,18 @@ class Ledger:
         state = self._partitions.get((topic, partition))
         return -1 if state is None else state.generation
 
+    def generations(self, keys: Iterable[Key]) -> dict[Key, int]:
+        """Of those that are assigned."""
+        return {key: self._partitions[key].generation for key in keys if key in self._partitions}
+
     def next_offset(self, topic: str, partition: int) -> int:
         """The lowest offset that has not reached its end; -1 when reading has not begun."""
         return self._partitions[topic, partition].next_offset
 
     def first_unfinished_ms(self, topic: str, partition: int) -> int:
-        """The record time of the oldest open span; -1 when nothing is open or it has none."""
+        """The record time of the oldest open run; -1 when nothing is open or it has none."""
         entries = self._partitions[topic, partition].entries
-        return entries[0].span.timestamp_ms if entries else -1
+        return entries[0].run.timestamp_ms if entries else -1
 
     def describe(self) -> dict[str, object]:
         """The state, for the log."""
@@ -178,7 +194,7 @@ class Ledger:
                 f"{topic}-{partition}": {
                     "generation": state.generation,
                     "next_offset": state.next_offset,
-                    "open_spans": len(state.entries),
+                    "open_runs": len(state.entries),
                     "unfinished_events": state.unfinished,
                 }
                 for (topic, partition), state in self._partitions.items()

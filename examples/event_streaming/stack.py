@@ -17,7 +17,8 @@ import yaml
 
 from ingestd.cli.demo.mock_cluster import MockClusterProcess
 from ingestd.cli.demo.private_redis import PrivateRedis
-from ingestd.config.schema import Config, TopicsConfig, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config, TopicsConfig
 
 TOPICS = TopicsConfig()
 PAGER_TOPIC = "team.payments.pager"

@@ -1,11 +1,13 @@
-"""The API pages in docs/api, made from signatures and docstrings. The package in, Markdown out; as a module it writes.
+"""Makes the API pages in docs/api from signatures and docstrings.
 
 python -m tests.support.api_pages
 """
 
 import inspect
-from collections.abc import Iterator
-from typing import Any
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_origin
 
 import ingestd.client as client
 from tests.support.paths import ROOT
@@ -46,12 +48,24 @@ def doc_of(thing: Any) -> str:
     return inspect.cleandoc(thing.__doc__ or "")
 
 
-def signature_of(thing: Any) -> str:
+def type_arguments(kind: Any) -> dict[Any, Any]:
+    """What stands for the type variables of a class's generic bases, such as the result of `publish_*`."""
+    found: dict[Any, Any] = {}
+    for owner in getattr(kind, "__mro__", ()):
+        for base in vars(owner).get("__orig_bases__", ()):
+            names = getattr(get_origin(base), "__parameters__", ())
+            found |= {name: value for name, value in zip(names, get_args(base), strict=False) if name not in found}
+    return found
+
+
+def signature_of(thing: Any, types: Mapping[Any, Any]) -> str:
     try:
-        text = str(inspect.signature(thing))
+        signature = inspect.signature(thing)
     except (TypeError, ValueError):
         return ""
-    return text.replace("typing.", "").replace("ingestd.client.", "").replace("'", "")
+    text = str(signature.replace(return_annotation=types.get(signature.return_annotation, signature.return_annotation)))
+    text = text.replace("typing.", "").replace("ingestd.client.", "").replace("'", "")
+    return re.sub(r"\*\*options: \*<class ([\w.]+)>", r"**options: Unpack[\1]", text)
 
 
 def members(kind: type) -> Iterator[tuple[str, Any]]:
@@ -71,12 +85,14 @@ def members(kind: type) -> Iterator[tuple[str, Any]]:
 
 def describe(name: str, thing: Any) -> str:
     """One name as Markdown: its signature, its docstring, and the same of each public member."""
-    lines = [f"## {name}", "", f"    {name}{signature_of(thing)}", "", doc_of(thing), ""]
+    types = type_arguments(thing)
+    lines = [f"## {name}", "", f"    {name}{signature_of(thing, types)}", "", doc_of(thing), ""]
     if inspect.isclass(thing):
         for member, value in members(thing):
-            told = value.fget if isinstance(value, property) else value
-            call = "" if isinstance(value, property) else signature_of(value)
-            lines += [f"### {name}.{member}", "", f"    {member}{call}", "", doc_of(told), ""]
+            documented = value.fget if isinstance(value, property) else value
+            call = "" if isinstance(value, property) else signature_of(value, types)
+            text = doc_of(documented) or inspect.getdoc(getattr(thing, member)) or ""
+            lines += [f"### {name}.{member}", "", f"    {member}{call}", "", text, ""]
     return "\n".join(lines)
 
 
@@ -100,6 +116,9 @@ def names_on_pages() -> set[str]:
 
 
 if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
-    for file, text in pages().items():
-        (FOLDER / file).write_text(text)
+    if sys.version_info[:2] == (3, 11):
+        FOLDER.mkdir(exist_ok=True)
+        for file, text in pages().items():
+            (FOLDER / file).write_text(text)
+    else:
+        print("docs/api stays as it is: only Python 3.11 writes types as they stand there")

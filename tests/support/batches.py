@@ -90,12 +90,13 @@ def batches(draw: st.DrawFn, records_max: int = 12) -> list[Record]:
     """Records of a few partitions, each with its offsets going up, with gaps."""
     records, next_offsets = [], {}
     for payload in draw(st.lists(payloads(), max_size=records_max)):
-        slot, partition = draw(st.sampled_from(((0, 0), (0, 1), (1, 0), (2, 7))))
-        offset = next_offsets.get((slot, partition), 0) + draw(st.integers(0, 2))
-        next_offsets[slot, partition] = offset + 1
+        topic_index, partition = draw(st.sampled_from(((0, 0), (0, 1), (1, 0), (2, 7))))
+        offset = next_offsets.get((topic_index, partition), 0) + draw(st.integers(0, 2))
+        next_offsets[topic_index, partition] = offset + 1
         timestamp_ms = draw(st.sampled_from((-1, 0, TIMESTAMP_MS, TIMESTAMP_MS + 7_200_000)))
         headers = draw(HEADERS)
-        records.append((payload, timestamp_ms, f"topic-{slot}", slot, partition, offset, headers, slot == 2))
+        place = (f"topic-{topic_index}", topic_index, partition, offset)
+        records.append((payload, timestamp_ms, *place, headers, topic_index == 2))
     return records
 
 
@@ -181,12 +182,12 @@ def random_payload(chance: random.Random) -> bytes | None:
 def random_batch(chance: random.Random, record_count: int) -> list[Record]:
     records: list[Record] = []
     for offset in range(record_count):
-        slot, partition = chance.choice(((0, 0), (0, 1), (1, 0), (2, 7)))
-        place = (f"topic-{slot}", slot, partition, offset)
+        topic_index, partition = chance.choice(((0, 0), (0, 1), (1, 0), (2, 7)))
+        place = (f"topic-{topic_index}", topic_index, partition, offset)
         names, values = ("X-Correlation-ID", "correlation_id", "other"), (b"", b"a", b"\xff", "é😀".encode())
         headers = [(chance.choice(names), chance.choice(values)) for _ in range(chance.randrange(3))] or None
         timestamp_ms = chance.choice((-1, 0, TIMESTAMP_MS))
-        records.append((random_payload(chance), timestamp_ms, *place, headers, slot == 2))
+        records.append((random_payload(chance), timestamp_ms, *place, headers, topic_index == 2))
     return records
 
 

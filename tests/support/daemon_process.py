@@ -129,7 +129,9 @@ class DaemonProcess:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def log_lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log_path.read_text().splitlines() if line.startswith("{")]
+        """What was written so far. A line that is being written is none yet."""
+        written = self.log_path.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in written if line.startswith("{") and line.endswith("\n")]
 
     def log_tail(self) -> str:
         return self.log_path.read_text()[-3000:]

@@ -4,11 +4,19 @@ import os
 from collections.abc import Callable
 
 from ingestd._fastpath import Batch
-from ingestd._librdkafka import CommitResult, KafkaNotice, PartitionOffset, Rebalance, RecordError, TopicDescription
+from ingestd._librdkafka import (
+    CommitResult,
+    ErrorCode,
+    KafkaNotice,
+    PartitionOffset,
+    Rebalance,
+    RecordError,
+    TopicDescription,
+)
 from ingestd.errors import KafkaFailure
 from ingestd.pipeline.ledger import Key
 
-TIMED_OUT, CONFLICT, INVALID_ARG = -185, -173, -186
+TIMED_OUT, INVALID_ARG, CONFLICT = ErrorCode.TIMED_OUT, ErrorCode.INVALID_ARG, -173
 
 
 class FakeConsumer:

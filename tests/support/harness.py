@@ -1,4 +1,4 @@
-"""The daemon's rooms in this process, on the mock cluster: for faults that nothing else can make."""
+"""The daemon's components in this process, on the mock cluster: for faults that nothing else can make."""
 
 import asyncio
 import json
@@ -11,8 +11,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from ingestd._librdkafka import MockCluster
 from ingestd.app import App
 from ingestd.cli.demo.mock_cluster import create_topics
-from ingestd.config.schema import Config, parse
-from ingestd.pipeline import source
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
+from ingestd.pipeline import topic_ids
 from ingestd.telemetry import logs
 from tests.support.daemon_process import ALL_TOPICS, merged
 from tests.support.wait import MULTIPLIER
@@ -38,7 +39,7 @@ def mock_cluster(partitions: int = 1) -> MockCluster:
     return cluster
 
 
-# A group of the mock cluster takes a session time-out less a second to balance anew.
+# A group of the mock cluster takes a session time-out less a second to balance again.
 QUICK_GROUP = {"session.timeout.ms": "1200", "heartbeat.interval.ms": "200"}
 
 
@@ -114,8 +115,8 @@ class Harness:
     async def __aenter__(self) -> App:
         log = logs.set_up("debug", "json")
         log.handlers[:] = [self.lines]
-        # The mock cluster does not tell topic ids, and a stop waits for the question that is under way.
-        source.TOPIC_ID_TIMEOUT_MS = 100
+        # The mock cluster does not answer for topic ids, and a stop waits for the question that is under way.
+        topic_ids.TOPIC_ID_TIMEOUT_MS = 100
         self.app = App(self.config, log, self.books_file)
         self._run = asyncio.create_task(self.app.run())
         return self.app

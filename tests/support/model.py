@@ -36,7 +36,7 @@ BRACKETS_AND_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[][{}]', re.DOTALL)
 DEPTH_MAX = 500
 ZERO_TIME_MS = (date(1, 1, 1) - date(1970, 1, 1)).days * 86_400_000
 
-# (payload, timestamp_ms, topic, topic_slot, partition, offset, headers, index_only), as Batch.load takes it
+# (payload, timestamp_ms, topic, source_topic_index, partition, offset, headers, index_only), as Batch.load takes it
 Record = tuple[bytes | None, int, str, int, int, int, list[tuple[str, bytes]] | None, bool]
 Command = tuple[bytes, ...]
 

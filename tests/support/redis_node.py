@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -48,12 +49,16 @@ class RedisNode:
         return self
 
     def _answers(self) -> bool:
+        """Whether it is there, also where it wants a password. Asked without a client library, whose errors may have
+        any reason: what ended at once is said with its log."""
+        assert self.process is not None
+        ended = self.process.poll()
+        assert ended is None, f"redis-server ended with {ended}: {(self.folder / 'redis.log').read_text()[-1000:]}"
         try:
-            with self.client() as client:
-                return bool(client.ping())
-        except redis.AuthenticationError:
-            return True  # it wants a password, so it is there
-        except redis.RedisError:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=20) as asking:
+                asking.sendall(b"PING\r\n")
+                return asking.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+        except ConnectionRefusedError:
             return False
 
     def client(self) -> redis.Redis:

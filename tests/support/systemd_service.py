@@ -161,7 +161,7 @@ class Service:
         return [str(json.loads(line)["MESSAGE"]) for line in out.splitlines()]
 
     def redis(self) -> redis.Redis:
-        return redis.Redis(port=self.redis_node.port, db=self.database, socket_timeout=20)
+        return redis.Redis(host="127.0.0.1", port=self.redis_node.port, db=self.database, socket_timeout=20)
 
     def all_committed(self) -> bool:
         return self.kafka.committed(self.group, self.input) == self.kafka.ends(self.input)

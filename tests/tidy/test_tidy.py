@@ -33,9 +33,11 @@ LEVELS = {
     "client": 4,
     "pipeline": 4,
     "observers": 5,
-    "app": 6,
-    "cli": 7,
-    "__main__": 8,
+    "diagnostics": 6,
+    "reload": 6,
+    "app": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 # Types only: what the .pyi of a lower module names.
 TYPES_ONLY = {("_fastpath", "events.rules")}

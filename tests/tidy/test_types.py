@@ -51,6 +51,10 @@ def threads(producer: Producer) -> None:
 async def tasks(producer: AsyncProducer) -> None:
     assert_type(await producer.publish_log("info", "api", "x"), Delivery)
     assert_type(await (await producer.send_log("info", "api", "x")), Delivery)
+    assert_type(await (await producer.send_trace("t", "s", "op", 0.1, parent_span_id="p", level="info")), Delivery)
+    await producer.send_log("info", "api", "x", corelation_id="c")  # call-arg
+    await producer.send_log("info", "api")  # call-arg
+    await producer.send_metric("api", "m", "1")  # arg-type
     assert_type(await producer.publish_many([]), int)
 
 def service(service: EventStreamingService) -> list[Event]:

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from ...config.schema import Config, control_path, load
+from ...config.loading import load
+from ...config.schema import Config
 from ...errors import ConfigError, IngestdError
 from .messages import printable
 
@@ -112,7 +113,7 @@ def find(config_path: str | None, at: str | None, *, control_only: bool) -> Daem
         if config_path is not None:
             raise
         raise DaemonAway("which daemon? give its config with -c, or its socket with --at") from None
-    place = control_path(config)
+    place = config.control.socket_path()
     if place is None and Path(UNIT_SOCKET).exists():
         place = UNIT_SOCKET
     if place is None and not control_only:

@@ -99,8 +99,13 @@ def write_json_line(value: Any) -> None:
     _write_bytes((value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n")
 
 
+def write_data(text: str) -> None:
+    """What a program will read, such as a file of configuration: UTF-8, whatever the terminal's encoding is."""
+    _write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
 def _write_bytes(data: bytes) -> None:
-    # Not by the text layer: JSON is UTF-8, whatever the terminal's encoding is.
+    # Not by the text layer, which writes in the terminal's encoding.
     buffer = getattr(sys.stdout, "buffer", None)
     if buffer is None:
         sys.stdout.write(data.decode())

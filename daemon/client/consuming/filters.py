@@ -1,4 +1,4 @@
-"""What a consumer wants to see. Words of types, levels and names in; the daemon's own compiled rule out. Pure.
+"""Which events a consumer wants: EventFilter, matched by the compiled rules of the daemon. No I/O.
 
 An event is matched by the code that matches rules in the daemon, on the record's bytes, so that both always agree.
 """
@@ -13,7 +13,7 @@ from ..._fastpath import Batch, RouteTable, match_records
 from ...errors import IngestdError
 from ...events.rules import CompiledRule, MatchConfig, compile_match
 from ...events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES, Fault, PartitionBy
-from .intake import header_pairs
+from .messages import header_pairs
 
 # The client takes whatever Kafka delivers: its size was judged when it was published.
 EVENT_BYTES_MAX = 1 << 31
@@ -47,10 +47,10 @@ class EventFilter:
         object.__setattr__(self, "labels", {key: _words(values) for key, values in self.labels.items()})
         for name in self.types:
             if TYPE_ALIASES.get(name, name) not in TYPE_NAMES:
-                raise InvalidFilter(f"{name!r} is no type; known: {', '.join(TYPE_NAMES)}")
+                raise InvalidFilter(f"{name!r} is not an event type; known: {', '.join(TYPE_NAMES)}")
         for name in self.levels:
             if LEVEL_ALIASES.get(name.lower(), name.lower()) not in LEVEL_NAMES:
-                raise InvalidFilter(f"{name!r} is no level; known: {', '.join(LEVEL_NAMES)}")
+                raise InvalidFilter(f"{name!r} is not a level; known: {', '.join(LEVEL_NAMES)}")
 
 
 def _words(given: Words) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def _words(given: Words) -> tuple[str, ...]:
 
 
 class Match(NamedTuple):
-    """What the rule code says of one record. `correlation_id`: as design 6.1 finds it, empty when there is none."""
+    """What the rule code says of one record. `correlation_id`: as the daemon finds it, empty when there is none."""
 
     fault: int
     matched: bool

@@ -1,4 +1,4 @@
-"""What a look-up asks of Redis, and what it makes of the answers. Ids and filters in, plans out. Pure.
+"""Looks events up in Redis without I/O: plans of what is asked for an id, and what is made of the replies.
 
 A plan is a generator: it yields requests, is sent their replies, and returns what was found. `store` runs plans on a
 Redis client, with and without `await`; so both stores are one piece of code. Only indexes and full keys are read:
@@ -164,7 +164,7 @@ def read_cursor(cursor: str) -> tuple[int, int, str, str]:
     """The place that it stands for. Raises ValueError for what no page has given."""
     parts = cursor.split(":", 3)
     if len(parts) != 4:
-        raise ValueError(f"{cursor!r} is no cursor of a page")
+        raise ValueError(f"{cursor!r} is not the cursor of a page")
     return int(parts[0]), int(parts[1]), parts[3], parts[2]
 
 

@@ -1,12 +1,12 @@
-"""Looking up what the daemon has stored. Ids in, events and traces out, through the indexes only. Uses redis-py.
+"""EventStore: looks up stored events and traces in Redis by their ids, through the indexes only. Uses redis-py.
 
     with EventStore("redis://localhost:6379/0") as store:
         for event in store.correlated("a1b2", levels=["error", "fatal"]):
             ...
         tree = store.trace("4bf92f3577b34da6a3ce929d0e0e4736")
 
-`AsyncEventStore` has the same methods, awaited. Both run the plans of `look_up`. An id that is unknown, or whose events
-have expired, is an empty answer. Errors of the connection come as redis-py raises them.
+`AsyncEventStore` has the same methods, awaited. Both run the plans of `lookup.plans`. An id that is unknown, or whose
+events have expired, is an empty answer. Errors of the connection come as redis-py raises them.
 """
 
 import asyncio
@@ -15,8 +15,10 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, Self, Unpack
 
-from ...config.schema import RedisConfig, read_secret, secret_path
+from ...config.redis_options import SENTINEL_OPTIONS, place_options, redis_py_options, sentinel_nodes, url_endpoint
+from ...config.schema import RedisConfig
 from ...errors import missing_extra
+from ..closing import Closing
 from ..events import Event
 from . import plans as look_up
 from .plans import Filters, Follower, Page, Pages, Plan, Selection, T
@@ -27,54 +29,33 @@ try:
     import redis.asyncio
     import redis.asyncio.sentinel
     import redis.sentinel
-    from redis.asyncio.connection import parse_url
 except ModuleNotFoundError as error:
     raise missing_extra(error, "looking up events") from error
 
 _LOG: Final = logging.getLogger("ingestd.client.lookup.store")
-DIAL_TIMEOUT_S: Final = 5.0
 PAGE_EVENTS: Final = 1000
-
-
-def connection_options(config: RedisConfig) -> dict[str, Any]:
-    """What redis-py is told beside the URL. Reads the password file."""
-    options: dict[str, Any] = {"socket_timeout": config.reply_timeout_ms / 1000}
-    if config.username:
-        options["username"] = config.username
-    if config.password_file:
-        options["password"] = read_secret(config.password_file)
-    if not config.url.startswith("unix:"):
-        options["socket_connect_timeout"] = DIAL_TIMEOUT_S
-    if config.url.startswith("rediss:"):
-        files = {
-            "ssl_ca_certs": config.tls.ca_file,
-            "ssl_certfile": config.tls.cert_file,
-            "ssl_keyfile": config.tls.key_file,
-        }
-        options |= {name: str(secret_path(file)) for name, file in files.items() if file}
-    return options
 
 
 def _connect(config: RedisConfig, client: Any, sentinel: Any) -> list[Any]:
     """A client of redis-py, of either kind, and those that it asks for the way. They dial when they are first used."""
-    options = connection_options(config)
+    options = redis_py_options(config, config.reply_timeout_ms / 1000)
     if config.sentinel is None:
-        return [client.from_url(config.url, **options)]
-    nodes = [(host, int(port)) for host, port in (node.rsplit(":", 1) for node in config.sentinel.nodes)]
-    finder = sentinel(nodes, sentinel_kwargs={"socket_timeout": DIAL_TIMEOUT_S})
-    database = int(parse_url(config.url).get("db") or 0)
-    secure = config.url.startswith("rediss:")
-    return [finder.master_for(config.sentinel.master, db=database, ssl=secure, **options), *finder.sentinels]
+        return [client(**options, **place_options(url_endpoint(config)))]
+    finder = sentinel(sentinel_nodes(config), sentinel_kwargs=SENTINEL_OPTIONS)
+    return [finder.master_for(config.sentinel.master, **options), *finder.sentinels]
 
 
 def _checked(page: Page) -> Page:
     if page.unreadable:
-        _LOG.warning("values in Redis are no events", extra={"keys": page.unreadable[:10]})
+        _LOG.warning("values in Redis cannot be read as events", extra={"keys": page.unreadable[:10]})
     return page
 
 
-class EventStore:
+class EventStore(Closing):
     """Look-ups. `source`: a URL, a redis-py client (it stays yours to close), or the `redis` section of a config.
+
+    URL: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, `rediss://` with TLS, `unix:///PATH?db=DATABASE`; what else it
+    has raises ValueError. For more, give a client of your own.
 
     Runs on: any thread; several may share a store.
     """
@@ -82,8 +63,8 @@ class EventStore:
     def __init__(self, source: "str | redis.Redis | RedisConfig") -> None:
         self._own: list[Any] = []
         if isinstance(source, str):
-            self._own = [redis.Redis.from_url(source)]
-        elif isinstance(source, RedisConfig):
+            source = RedisConfig(url=source)
+        if isinstance(source, RedisConfig):
             self._own = _connect(source, redis.Redis, redis.sentinel.Sentinel)
         self._redis: Any = self._own[0] if self._own else source
 
@@ -163,12 +144,6 @@ class EventStore:
         for client in self._own:
             client.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
 
 class AsyncEventStore:
     """`EventStore` for asyncio, over redis.asyncio.
@@ -179,8 +154,8 @@ class AsyncEventStore:
     def __init__(self, source: "str | redis.asyncio.Redis | RedisConfig") -> None:
         self._own: list[Any] = []
         if isinstance(source, str):
-            self._own = [redis.asyncio.Redis.from_url(source)]
-        elif isinstance(source, RedisConfig):
+            source = RedisConfig(url=source)
+        if isinstance(source, RedisConfig):
             self._own = _connect(source, redis.asyncio.Redis, redis.asyncio.sentinel.Sentinel)
         self._redis: Any = self._own[0] if self._own else source
 

@@ -1,7 +1,8 @@
-"""A trace as a tree. The events of one trace id in; spans with their times, the critical path and what is missing out.
+"""Builds the tree of a trace from its events: spans with their times, the critical path, and what is missing.
 
-Pure. How times are read: `data.duration_ms` is the length of a span. An event without one is the span's beginning; the
-event with it was written at the end. A span with a beginning alone is open: it lasts as long as what is known below it.
+No I/O. How times are read: `data.duration_ms` is the length of a span. An event without one is the span's beginning;
+the event with it was written at the end. A span with a beginning alone is open: it lasts as long as what is known below
+it.
 """
 
 import math

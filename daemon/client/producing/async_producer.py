@@ -1,30 +1,21 @@
-"""The producer for asyncio. Events in; records to Kafka out, and the answer on the loop that asked."""
+"""AsyncProducer: publishes events to Kafka from asyncio, and gives the answer on the loop that asked."""
 
 import asyncio
-import time
+import functools
+import inspect
 import weakref
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
-from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Concatenate, Final, ParamSpec, Unpack
 
-from ..events import Event, Level
-from .delivery import (
-    BatchFailed,
-    BatchReports,
-    Delivery,
-    DeliveryFailed,
-    FailedEvent,
-    Origin,
-    PublishError,
-    QueueFull,
-)
-from .handle import QUEUE_FULL, Owner, Record
+from ..closing import AsyncClosing
+from ..events import Event
+from .delivery import Delivery, DeliveryFailed, Origin
 from .options import ProducerOptions
 from .producer import Core
-from .publishing import EventMaker, Labels, Made, Metadata, PublishMethods
+from .publishing import Made, PublishMethods
 
+P = ParamSpec("P")
 Sent = Coroutine[Any, Any, "asyncio.Future[Delivery]"]
 
 # How long a task waits for room before it looks again; the delivery thread makes room meanwhile.
@@ -86,12 +77,16 @@ class _Report:
         self.answers.add(self.future, None, failure)
 
 
-class _Link:
-    """Sends for the running loop; never blocks it."""
+class _Sender(PublishMethods[Sent]):
+    """Sends for the running loop, without blocking it. Its `publish_*` give the future: they are `send_*` outside.
+
+    Runs on: any loop, each in its thread.
+    """
 
     def __init__(self, core: Core) -> None:
-        self.core = core
-        self.handle = core.handle
+        self._maker = core.maker
+        self._core = core
+        self._shared = core.shared
         self._answers: Answers | None = None
 
     def answers(self) -> Answers:
@@ -101,68 +96,45 @@ class _Link:
             answers = self._answers = Answers(loop)
         return answers
 
+    def _publish(self, made: Made) -> Sent:
+        return self.send(made)
+
+    def publish_event(self, event: Event) -> Sent:
+        return self.send(self._core.own_event(event))
+
     async def send(self, made: Made) -> "asyncio.Future[Delivery]":
         event, sampled = made
-        record = self.core.records.writer, event, sampled
-        report = _Report(event.id, self.handle.origin, self.answers())
-        if not self.handle.try_send(record, report):
-            await self.send_when_there_is_room(record, report)
+        report = _Report(event.id, self._shared.origin, self.answers())
+        for _ in self._shared.send_steps((self._core.records.writer, event, sampled), report):
+            await asyncio.sleep(FULL_TICK_S)
         return report.future
 
-    async def send_when_there_is_room(self, record: Record, report: Owner) -> None:
-        deadline_s = time.monotonic() + self.handle.queue_timeout_s
-        while not self.handle.try_send(record, report):
-            if time.monotonic() >= deadline_s:
-                raise QueueFull(self.handle.full_text())
-            await asyncio.sleep(FULL_TICK_S)
-
     async def send_many(self, events: Iterable[Event]) -> "asyncio.Future[int]":
-        batch, answers, handle = self.core.batch(events), self.answers(), self.handle
+        batch, answers = self._core.batch(events), self.answers()
         future: asyncio.Future[int] = answers.loop.create_future()
-        unsent: list[FailedEvent] = []
-
-        def settle(failed: list[FailedEvent], sent_count: int) -> None:
-            every = failed + unsent
-            count = sent_count + len(unsent)
-            answers.add(future, count, BatchFailed(every, count) if every else None)
-
-        reports = BatchReports(handle.origin, batch, settle)
-        sent_count, deadline_s = 0, time.monotonic() + handle.queue_timeout_s
-        try:
-            while sent_count < len(batch):
-                turn_end = min(len(batch), sent_count + BATCH_TURN_EVENTS)
-                count, code = handle.try_send_batch(batch, sent_count, turn_end, reports)
-                sent_count += count
-                if count:
-                    deadline_s = time.monotonic() + handle.queue_timeout_s
-                if code not in (0, QUEUE_FULL):
-                    raise handle.refusal(code)
-                if code and time.monotonic() >= deadline_s:
-                    raise QueueFull(handle.full_text())
-                await asyncio.sleep(FULL_TICK_S if code else 0)
-        except PublishError as error:
-            if not sent_count:
-                raise
-            unsent += [FailedEvent(value, error) for value in batch.values_from(sent_count)]
-        reports.seal(sent_count)
+        on_done = functools.partial(answers.add, future)
+        for is_full in self._shared.batch_steps(batch, BATCH_TURN_EVENTS, on_done):
+            await asyncio.sleep(FULL_TICK_S if is_full else 0)
         return future
 
 
-class _Sender(PublishMethods[Sent]):
-    """`publish_*` whose result is the future: the `send_*` of AsyncProducer."""
+def _as(
+    publish: Callable[Concatenate[Any, P], Sent],
+) -> Callable[[Callable[..., None]], Callable[Concatenate["AsyncProducer", P], Sent]]:
+    """Makes a `send_*` of a `publish_*`: the same arguments, also for type checkers, editors and `help`."""
 
-    def __init__(self, link: _Link, maker: EventMaker) -> None:
-        self._link = link
-        self._maker = maker
+    def with_arguments(documented: Callable[..., None]) -> Callable[Concatenate["AsyncProducer", P], Sent]:
+        @functools.wraps(documented)
+        def send(self: "AsyncProducer", /, *args: P.args, **kwargs: P.kwargs) -> Sent:
+            return publish(self._sender, *args, **kwargs)
 
-    def _publish(self, made: Made) -> Sent:
-        return self._link.send(made)
+        send.__signature__ = inspect.signature(publish).replace(return_annotation=Sent)  # type: ignore[attr-defined]
+        return send
 
-    def publish_event(self, event: Event) -> Sent:
-        return self._link.send(self._link.core.own_event(event))
+    return with_arguments
 
 
-class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
+class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]], AsyncClosing):
     """Publishes events to one topic, from asyncio. Arguments and errors are those of Producer.
 
         async with AsyncProducer("localhost:9092", "observability.events", "checkout") as producer:
@@ -181,8 +153,7 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
     ) -> None:
         self.core = Core(brokers, topic, service, options)
         self._maker = self.core.maker
-        self._link = _Link(self.core)
-        self._sender = _Sender(self._link, self._maker)
+        self._sender = _Sender(self.core)
         self._finalizer = weakref.finalize(self, self.core.close_left_open)
 
     @property
@@ -193,222 +164,63 @@ class AsyncProducer(PublishMethods[Coroutine[Any, Any, Delivery]]):
     @property
     def topic(self) -> str:
         """The topic that it publishes to."""
-        return self.core.handle.topic
+        return self.core.shared.topic
 
     @property
     def waiting_count(self) -> int:
         """Events that are not acknowledged yet."""
-        return self.core.handle.waiting_count()
+        return self.core.shared.waiting_count()
 
     def _publish(self, made: Made) -> Coroutine[Any, Any, Delivery]:
         return self._delivered(made)
 
     async def _delivered(self, made: Made) -> Delivery:
-        return await (await self._link.send(made))
+        return await (await self._sender.send(made))
 
     def publish_event(self, event: Event) -> Coroutine[Any, Any, Delivery]:
         return self._delivered(self.core.own_event(event))
 
     async def publish_many(self, events: Iterable[Event]) -> int:
         """As Producer.publish_many; returns the number of events when all are acknowledged, or raises BatchFailed."""
-        return await (await self._link.send_many(events))
+        return await (await self._sender.send_many(events))
 
     async def send_many(self, events: Iterable[Event]) -> "asyncio.Future[int]":
         """As `publish_many`, but returns its future when all events are queued."""
-        return await self._link.send_many(events)
+        return await self._sender.send_many(events)
 
-    def send_event(self, event: Event) -> Sent:
+    @_as(_Sender.publish_event)
+    def send_event(self) -> None:
         """`publish_event`, without waiting."""
-        return self._sender.publish_event(event)
 
-    def send_log(
-        self,
-        level: Level | str,
-        component: str,
-        message: str,
-        labels: Labels = None,
-        metadata: Metadata = None,
-        *,
-        correlation_id: str | None = None,
-        trace_id: str | None = None,
-        span_id: str | None = None,
-        data: Any = None,
-        timestamp: datetime | str | None = None,
-    ) -> Sent:
+    @_as(_Sender.publish_log)
+    def send_log(self) -> None:
         """`publish_log`, without waiting."""
-        return self._sender.publish_log(
-            level,
-            component,
-            message,
-            labels,
-            metadata,
-            correlation_id=correlation_id,
-            trace_id=trace_id,
-            span_id=span_id,
-            data=data,
-            timestamp=timestamp,
-        )
 
-    def send_metric(
-        self,
-        component: str,
-        name: str,
-        value: float,
-        labels: Labels = None,
-        metadata: Metadata = None,
-        *,
-        correlation_id: str | None = None,
-        trace_id: str | None = None,
-        span_id: str | None = None,
-        data: Any = None,
-        timestamp: datetime | str | None = None,
-    ) -> Sent:
+    @_as(_Sender.publish_metric)
+    def send_metric(self) -> None:
         """`publish_metric`, without waiting."""
-        return self._sender.publish_metric(
-            component,
-            name,
-            value,
-            labels,
-            metadata,
-            correlation_id=correlation_id,
-            trace_id=trace_id,
-            span_id=span_id,
-            data=data,
-            timestamp=timestamp,
-        )
 
-    def send_alert(
-        self,
-        alert_id: str,
-        alert_name: str,
-        message: str,
-        level: Level | str = Level.WARNING,
-        labels: Labels = None,
-        metadata: Metadata = None,
-        *,
-        correlation_id: str | None = None,
-        trace_id: str | None = None,
-        span_id: str | None = None,
-        data: Any = None,
-        timestamp: datetime | str | None = None,
-    ) -> Sent:
+    @_as(_Sender.publish_alert)
+    def send_alert(self) -> None:
         """`publish_alert`, without waiting."""
-        return self._sender.publish_alert(
-            alert_id,
-            alert_name,
-            message,
-            level,
-            labels,
-            metadata,
-            correlation_id=correlation_id,
-            trace_id=trace_id,
-            span_id=span_id,
-            data=data,
-            timestamp=timestamp,
-        )
 
-    def send_trace(
-        self,
-        trace_id: str,
-        span_id: str,
-        operation: str,
-        duration: float | timedelta,
-        labels: Labels = None,
-        metadata: Metadata = None,
-        *,
-        parent_span_id: str | None = None,
-        level: Level | str = Level.INFO,
-        correlation_id: str | None = None,
-        data: Any = None,
-        timestamp: datetime | str | None = None,
-    ) -> Sent:
+    @_as(_Sender.publish_trace)
+    def send_trace(self) -> None:
         """`publish_trace`, without waiting."""
-        return self._sender.publish_trace(
-            trace_id,
-            span_id,
-            operation,
-            duration,
-            labels,
-            metadata,
-            parent_span_id=parent_span_id,
-            level=level,
-            correlation_id=correlation_id,
-            data=data,
-            timestamp=timestamp,
-        )
 
-    def send_health(
-        self,
-        component: str,
-        status: str,
-        details: Metadata = None,
-        labels: Labels = None,
-        *,
-        correlation_id: str | None = None,
-        trace_id: str | None = None,
-        span_id: str | None = None,
-        data: Any = None,
-        timestamp: datetime | str | None = None,
-    ) -> Sent:
+    @_as(_Sender.publish_health)
+    def send_health(self) -> None:
         """`publish_health`, without waiting."""
-        return self._sender.publish_health(
-            component,
-            status,
-            details,
-            labels,
-            correlation_id=correlation_id,
-            trace_id=trace_id,
-            span_id=span_id,
-            data=data,
-            timestamp=timestamp,
-        )
 
-    def send_error(
-        self,
-        component: str,
-        error: BaseException | str,
-        error_type: str | None = None,
-        labels: Labels = None,
-        metadata: Metadata = None,
-        *,
-        correlation_id: str | None = None,
-        trace_id: str | None = None,
-        span_id: str | None = None,
-        data: Any = None,
-        timestamp: datetime | str | None = None,
-    ) -> Sent:
+    @_as(_Sender.publish_error)
+    def send_error(self) -> None:
         """`publish_error`, without waiting."""
-        return self._sender.publish_error(
-            component,
-            error,
-            error_type,
-            labels,
-            metadata,
-            correlation_id=correlation_id,
-            trace_id=trace_id,
-            span_id=span_id,
-            data=data,
-            timestamp=timestamp,
-        )
 
     async def flush(self, timeout_s: float = 30.0) -> int:
         """Send what lingers, and wait for all acknowledgements. How many events still wait when the time is over."""
-        return await asyncio.to_thread(self.core.handle.flush, timeout_s)
+        return await asyncio.to_thread(self.core.shared.flush, timeout_s)
 
     async def close(self, timeout_s: float | None = None) -> None:
         """As Producer.close."""
         self._finalizer.detach()
         await asyncio.to_thread(self.core.close, timeout_s)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            await self.close()
-        except PublishError:
-            # An error of the block is not to be hidden by this one, which is in the log and in the futures too.
-            if error is None:
-                raise

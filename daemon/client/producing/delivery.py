@@ -1,4 +1,4 @@
-"""What becomes of an event that was sent. Delivery reports in; a Delivery, or an error that says why, out.
+"""What becomes of an event that was sent: its future, Delivery, and the errors of publishing.
 
 PublishError
   QueueFull          the producer's queue was full for `queue_timeout_s`: not sent
@@ -13,9 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, NamedTuple, TypeVar
 
-from confluent_kafka import KafkaError
-
-from ..._librdkafka import error_name, error_text
+from ..._librdkafka import ErrorCode, EventBatch, error_name, error_text
 from ...errors import IngestdError
 
 
@@ -48,14 +46,14 @@ class DeliveryFailed(PublishError):
     def of(cls, code: int, event_id: str) -> "DeliveryFailed":
         """From the error of librdkafka's report."""
         which = f"event {event_id}" if event_id else "the event"
-        maybe = code in (KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_INFLIGHT, KafkaError._TIMED_OUT)
+        maybe = code in (ErrorCode.MSG_TIMED_OUT, ErrorCode.PURGE_INFLIGHT, ErrorCode.TIMED_OUT)
         name = error_name(code)
         return cls(f"{which} was not delivered: {name}: {error_text(code)}", code, name, maybe)
 
 
 def inherited(what: str) -> DeliveryFailed:
     """For a child's copy of a future that its parent made."""
-    text = f"{what} was published before a fork: only the parent is told what became of it"
+    text = f"{what} was published before a fork: only the parent hears what became of it"
     return DeliveryFailed(text, maybe_delivered=True)
 
 
@@ -105,12 +103,15 @@ class _Waiting:
     __slots__ = ("callbacks", "condition", "waiters")
 
     def __init__(self) -> None:
+        # Guards `waiters` and `callbacks`. Taken by threads that wait for the future, and by the delivery thread.
         self.condition = threading.Condition()
         self.waiters: list[Any] = []
         self.callbacks: list[Any] = []
 
 
 _FINISHED: Final = "FINISHED"
+# Guards the making of `ReportFuture._waiting`, of any future: one is made. Taken by threads that wait for a future, and
+# by the delivery thread when a condition is being made just then.
 _making_condition = threading.Lock()
 T = TypeVar("T")
 
@@ -129,10 +130,12 @@ class ReportFuture(Future[T]):
 
     `Future()` with `set_result` costs 2.4 µs, and `result()` as much again, nearly all of it for a Condition that
     nobody waits on when the answer comes first. Here condition, waiters and callbacks are made when somebody asks for
-    them, and a result that is there is given at once. Why no wake-up is lost: who waits makes the condition and then
-    looks at the state; who finishes sets the state and then looks for the condition; one of them sees the other. The
-    names are those of `concurrent.futures._base`.
+    them, and a result that is there is given at once. The names are those of `concurrent.futures._base`.
     """
+
+    # Non-obvious: a future is finished by state first and condition second, and waited for the other way round. Who
+    # waits makes the condition and then looks at the state; who finishes sets the state and then looks for the
+    # condition: one of them sees the other. Swapped, a wake-up is lost.
 
     # What Future.__init__ would set. RUNNING: an event that was sent can't be taken back.
     _state: str = "RUNNING"
@@ -169,10 +172,10 @@ class ReportFuture(Future[T]):
             self._exception = exception
         self._state = _FINISHED
         if self._waiting is not None:
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
-        """Those who wait, that it is finished."""
+    def _notify(self) -> None:
+        """Wake those who wait."""
         with self._condition:
             for waiter in self._waiters:
                 if self._exception is None:
@@ -215,7 +218,7 @@ class DeliveryFuture(ReportFuture[Delivery]):
         self._result = (partition, offset)
         self._state = _FINISHED
         if self._waiting is not None:
-            self._tell()
+            self._notify()
 
     def failed(self, code: int, value: bytes) -> None:
         """Runs on: the delivery thread."""
@@ -238,21 +241,25 @@ class DeliveryFuture(ReportFuture[Delivery]):
 
 
 class BatchReports:
-    """Counts the reports of one batch, and tells once when all are there. One object for all events of a batch.
+    """Counts the reports of one batch, and says once how it ended. One object for all events of a batch.
 
     The batch's own `seal` counts as one report more, so that it is not over before everything is sent.
+    on_done: gets the number of events, and the error that names those which were not delivered. Runs on: the delivery
+    thread, or the one that seals.
     """
 
-    def __init__(self, origin: Origin, batch: object, on_done: Callable[[list[FailedEvent], int], None]) -> None:
+    def __init__(self, origin: Origin, batch: EventBatch, on_done: Callable[[int, BatchFailed | None], object]) -> None:
         self._origin = origin
         self._on_done = on_done
         # librdkafka reads the values where they are: they are kept by who is kept until the last report.
         self._batch = batch
-        # Reports of a producer that was given up come from its own thread, beside that of the next one.
+        # Guards the two counts. Taken by delivery threads, that of a producer that was given up beside that of the next
+        # one, and by the thread that seals.
         self._counting = threading.Lock()
-        self._told_count = 0
+        self._reported_count = 0
         self._sent_count: int | None = None
-        self.failures: list[FailedEvent] = []
+        self._failed: list[FailedEvent] = []
+        self._unsent: list[FailedEvent] = []
 
     def delivered(self, partition: int, offset: int, count: int) -> None:
         """Runs on: the delivery thread."""
@@ -262,22 +269,29 @@ class BatchReports:
         """Runs on: the delivery thread."""
         failure = DeliveryFailed.of(code, "")
         self._origin.on_failure(failure)
-        self.failures.append(FailedEvent(value, failure))
+        self._failed.append(FailedEvent(value, failure))
         self._count(1)
 
-    def seal(self, sent_count: int) -> None:
-        """No more events will be sent than these."""
+    def seal(self, sent_count: int, error: PublishError | None = None) -> None:
+        """No more events will be sent than these; `error` kept back the others."""
+        if error is not None:
+            self._unsent = [FailedEvent(value, error) for value in self._batch.values_from(sent_count)]
         self._count(0, sent_count)
 
     def _count(self, count: int, sent_count: int | None = None) -> None:
-        # In one step: of the last report and the seal exactly one sees that all is over.
+        # Non-obvious: of the last report and the seal of a batch exactly one may see that all is over. Else its future
+        # would be done twice, or never: so counting and comparing are one step.
         with self._counting:
             if sent_count is not None:
                 self._sent_count = sent_count
-            self._told_count += count
-            is_last = self._told_count == self._sent_count
+            self._reported_count += count
+            is_last = self._reported_count == self._sent_count
         if is_last:
-            self._on_done(self.failures, self._told_count)
+            self._finish(self._reported_count)
+
+    def _finish(self, sent_count: int) -> None:
+        failed, event_count = self._failed + self._unsent, sent_count + len(self._unsent)
+        self._on_done(event_count, BatchFailed(failed, event_count) if failed else None)
 
 
 class BatchFuture(ReportFuture[int]):
@@ -285,13 +299,6 @@ class BatchFuture(ReportFuture[int]):
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
-        self.unsent: list[FailedEvent] = []
-
-    def settle(self, failed: list[FailedEvent], sent_count: int) -> None:
-        """All reports are there. Runs on: the delivery thread."""
-        every = failed + self.unsent
-        count = sent_count + len(self.unsent)
-        self.finish(count, BatchFailed(every, count) if every else None)
 
     def result(self, timeout: float | None = None) -> int:
         """How many events were delivered: all of them. Waits at most `timeout` seconds; TimeoutError then."""

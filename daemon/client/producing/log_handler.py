@@ -1,4 +1,4 @@
-"""The standard `logging`, to Kafka. Log records in, log events out. Never blocks, never grows, never loops."""
+"""LogHandler: publishes the records of the standard `logging` as log events, without ever waiting for Kafka."""
 
 import logging
 import os
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..events import EventType, InvalidEvent, Level, format_timestamp
+from ..log import LOGGER_NAME
 from .delivery import DeliveryFailed, PublishError
-from .options import LOGGER_NAME
 from .producer import Producer
 from .publishing import Made, describe_error
 
@@ -89,6 +89,7 @@ class LogHandler(logging.Handler):
         # As many entries as events that wait. A deque's append and pop are atomic, and its length is the count.
         self._pending: deque[None] = deque()
         self._reports = _Reports(self._on_delivered, self._on_failed)
+        # Guards `dropped_count`. Taken by threads that log, and by the delivery thread.
         self._counting = threading.Lock()
         self.dropped_count = 0
         self._said_count = 0
@@ -159,7 +160,7 @@ class LogHandler(logging.Handler):
         was_sent = False
         self._pending.append(None)
         try:
-            was_sent = self._core.handle.try_send((self._core.records.writer, *made), self._reports)
+            was_sent = self._core.shared.try_send((self._core.records.writer, *made), self._reports)
         finally:
             if not was_sent:
                 self._pending.pop()
@@ -191,7 +192,7 @@ class LogHandler(logging.Handler):
 
     def _on_failed(self, code: int) -> None:
         self._pending.pop()
-        self._core.handle.origin.on_failure(DeliveryFailed.of(code, ""))
+        self._core.shared.origin.on_failure(DeliveryFailed.of(code, ""))
         self._drop()
 
     def _drop(self) -> None:
@@ -222,4 +223,4 @@ class LogHandler(logging.Handler):
 
     def flush(self) -> None:
         """Wait for Kafka, at most `flush_timeout_s`. `logging.shutdown` calls it at the end of the program."""
-        self._core.handle.flush(self.flush_timeout_s)
+        self._core.shared.flush(self.flush_timeout_s)

@@ -1,48 +1,16 @@
-"""The options of a producer. Keywords in; librdkafka's options and the library's own out. Pure.
-
-Every value that is not librdkafka's default says why. What would break "acknowledged, or an error" can't be set.
-"""
+"""The options of both producers: keywords and defaults. What they are to librdkafka: `config.kafka_producers`."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, TypedDict, cast
+from typing import Literal, TypedDict, cast
 
 import msgspec
 
+from ...config.kafka_connection import servers_text
+from ...config.kafka_producers import client_producer_options
 from ..context import DEFAULT_HEADER_NAMES, HeaderNames
-from .handle import RefreshToken
-
-LOGGER_NAME: Final = "ingestd.client"
-# The record around a value: key and headers. The daemon allows as much.
-RECORD_MARGIN_BYTES: Final = 64 * 1024
-# librdkafka's names for what the keywords say, and what the promises rest on.
-REFUSED: Final = {
-    "bootstrap.servers": "it is the argument brokers",
-    "metadata.broker.list": "it is the argument brokers",
-    "client.id": "it is the option client_id",
-    "linger.ms": "it is the option linger_ms",
-    "queue.buffering.max.ms": "it is the option linger_ms",
-    "queue.buffering.max.messages": "it is the option queue_events_max",
-    "queue.buffering.max.kbytes": "it is the option queue_mib_max",
-    "message.timeout.ms": "it is the option delivery_timeout_s",
-    "delivery.timeout.ms": "it is the option delivery_timeout_s",
-    "message.max.bytes": "it is the option event_bytes_max",
-    "compression.type": "it is the option compression",
-    "compression.codec": "it is the option compression",
-    "acks": "an event counts only when all in-sync replicas have it",
-    "request.required.acks": "an event counts only when all in-sync replicas have it",
-    "enable.idempotence": "retries would double events",
-    "delivery.report.only.error": "the future of an event that arrived would never be done",
-    "on_delivery": "each event has a future",
-    "dr_cb": "each event has a future",
-    "error_cb": "errors are lines of the log",
-    "logger": "it is the option log",
-    "log.queue": "librdkafka's lines go to the option log",
-    "stats_cb": "statistics are not passed on",
-    "throttle_cb": "throttling is not passed on",
-    "partitioner": "a trace must stay in one partition, where the Java clients and ingestd place it",
-    "transactional.id": "there are no transactions here",
-}
+from ..log import LOG
+from .shared_producer import RefreshToken
 
 
 class ProducerOptions(TypedDict, total=False):
@@ -77,7 +45,7 @@ class ProducerOptions(TypedDict, total=False):
     log: logging.Logger
 
 
-class Settings(msgspec.Struct, frozen=True):
+class ProducerSettings(msgspec.Struct, frozen=True):
     """The options with their defaults. `librdkafka` is complete, and written as librdkafka reads it."""
 
     librdkafka: dict[str, str]
@@ -89,54 +57,36 @@ class Settings(msgspec.Struct, frozen=True):
     log: logging.Logger
 
 
-def as_text(name: str, value: object) -> str:
-    """A value of librdkafka's own options as it reads it. Raises ValueError."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise ValueError(f"librdkafka: {name}: {value!r} is no text, number or bool")
-
-
-def settle(brokers: str | Sequence[str], service: str, options: ProducerOptions) -> Settings:
+def settle(brokers: str | Sequence[str], service: str, options: ProducerOptions) -> ProducerSettings:
     """Raises TypeError for an option that is unknown, ValueError for one that may not be set."""
     for name in options:
         if name not in ProducerOptions.__annotations__:
             raise TypeError(f"unknown option {name!r}; known: {', '.join(ProducerOptions.__annotations__)}")
     given = dict(options.get("librdkafka", {}))
-    for name in given:
-        if name in REFUSED:
-            raise ValueError(f"librdkafka: {name} may not be set: {REFUSED[name]}")
     refresh_token = given.pop("oauth_cb", None)
     if refresh_token is not None and not callable(refresh_token):
         raise ValueError(f"librdkafka: oauth_cb: {refresh_token!r} can't be called")
-    servers = brokers if isinstance(brokers, str) else ",".join(brokers)
+    servers = servers_text(brokers)
     if not servers:
         raise ValueError("brokers: none is given")
     event_bytes_max = options.get("event_bytes_max", 1_048_576)
-    librdkafka = {
-        "bootstrap.servers": servers,
-        "client.id": options.get("client_id", service),
-        "acks": "all",
-        "enable.idempotence": True,
-        "message.timeout.ms": round(options.get("delivery_timeout_s", 120.0) * 1000),
-        "message.max.bytes": event_bytes_max + RECORD_MARGIN_BYTES,
-        "linger.ms": options.get("linger_ms", 5),
-        # Larger batches cost the broker 0.6 instead of 2 to 5 µs an event.
-        "batch.size": 1_000_000,
-        "compression.type": options.get("compression", "lz4"),
-        "partitioner": "murmur2_random",
-        "queue.buffering.max.messages": options.get("queue_events_max", 100_000),
-        "queue.buffering.max.kbytes": options.get("queue_mib_max", 64) * 1024,
-        # The default of 10 s keeps a restarted broker waiting for its client.
-        "reconnect.backoff.max.ms": 2000,
-    }
-    return Settings(
-        {name: as_text(name, value) for name, value in (librdkafka | given).items()},
+    librdkafka = client_producer_options(
+        servers,
+        options.get("client_id", service),
+        delivery_timeout_s=options.get("delivery_timeout_s", 120.0),
+        event_bytes_max=event_bytes_max,
+        linger_ms=options.get("linger_ms", 5),
+        compression=options.get("compression", "lz4"),
+        queue_events_max=options.get("queue_events_max", 100_000),
+        queue_mib_max=options.get("queue_mib_max", 64),
+        given=given,
+    )
+    return ProducerSettings(
+        librdkafka,
         cast(RefreshToken | None, refresh_token),
         options.get("queue_timeout_s", 10.0),
         options.get("close_timeout_s", 30.0),
         event_bytes_max,
         options.get("header_names", DEFAULT_HEADER_NAMES),
-        options.get("log", logging.getLogger(LOGGER_NAME)),
+        options.get("log", LOG),
     )

@@ -1,29 +1,23 @@
-"""The producer. Events in from any thread; records to Kafka, and a future for each, out."""
+"""Producer: publishes events to Kafka from any thread, with a future for each."""
 
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Self, Unpack
+from typing import Unpack
 
 from ..._librdkafka import EventBatch
+from ..closing import Closing
 from ..context import current
 from ..events import Event
-from .delivery import (
-    BatchFuture,
-    BatchReports,
-    DeliveryFuture,
-    FailedEvent,
-    PublishError,
-)
-from .handle import Handle
+from .delivery import BatchFuture, DeliveryFuture, PublishError
 from .options import ProducerOptions, settle
 from .publishing import EventMaker, Made, PublishMethods
 from .record import RecordMaker
+from .shared_producer import SharedProducer
 
 
 class Core:
-    """What a producer is made of, whatever waits for it: settings, the makers, the handle."""
+    """What a producer is made of, whatever waits for it: settings, the makers, the shared producer."""
 
     def __init__(
         self,
@@ -39,7 +33,9 @@ class Core:
         settings = settle(brokers, service, options)
         self.close_timeout_s = settings.close_timeout_s
         self.records = RecordMaker(settings.header_names, settings.event_bytes_max)
-        self.handle = Handle(settings.librdkafka, topic, settings.queue_timeout_s, settings.log, settings.refresh_token)
+        self.shared = SharedProducer(
+            settings.librdkafka, topic, settings.queue_timeout_s, settings.log, settings.refresh_token
+        )
         self.log = settings.log
 
     def own_event(self, event: Event) -> Made:
@@ -53,18 +49,18 @@ class Core:
 
     def close(self, timeout_s: float | None) -> None:
         """Raises PublishError when events had to be given up; their futures say so too."""
-        given_up_count = self.handle.close(self.close_timeout_s if timeout_s is None else timeout_s)
+        given_up_count = self.shared.close(self.close_timeout_s if timeout_s is None else timeout_s)
         if given_up_count:
             raise PublishError(f"{given_up_count} events were not acknowledged in time and were given up")
 
     def close_left_open(self) -> None:
         """For a producer that nobody closed: what it was given is sent all the same. Runs on: whoever ends it."""
-        given_up_count = self.handle.close(self.close_timeout_s)
+        given_up_count = self.shared.close(self.close_timeout_s)
         if given_up_count:
-            self.log.error("events were given up at the end of the program", extra={"events": given_up_count})
+            self.log.error("events were not delivered before the program ended", extra={"events": given_up_count})
 
 
-class Producer(PublishMethods[DeliveryFuture]):
+class Producer(PublishMethods[DeliveryFuture], Closing):
     """Publishes events to one topic.
 
         with Producer("localhost:9092", "observability.events", "checkout") as producer:
@@ -87,7 +83,7 @@ class Producer(PublishMethods[DeliveryFuture]):
         self.core = Core(brokers, topic, service, options)
         self._maker = self.core.maker
         self._writer = self.core.records.writer
-        self._handle = self.core.handle
+        self._shared = self.core.shared
         self._finalizer = weakref.finalize(self, self.core.close_left_open)
 
     @property
@@ -98,18 +94,18 @@ class Producer(PublishMethods[DeliveryFuture]):
     @property
     def topic(self) -> str:
         """The topic that it publishes to."""
-        return self._handle.topic
+        return self._shared.topic
 
     @property
     def waiting_count(self) -> int:
         """Events that are not acknowledged yet."""
-        return self._handle.waiting_count()
+        return self._shared.waiting_count()
 
     def _publish(self, made: Made) -> DeliveryFuture:
         event, sampled = made
-        handle = self._handle
-        future = DeliveryFuture(event.id, handle.origin)
-        handle.send((self._writer, event, sampled), future)
+        shared = self._shared
+        future = DeliveryFuture(event.id, shared.origin)
+        shared.send((self._writer, event, sampled), future)
         return future
 
     def publish_event(self, event: Event) -> DeliveryFuture:
@@ -118,8 +114,8 @@ class Producer(PublishMethods[DeliveryFuture]):
     def try_publish_event(self, event: Event) -> DeliveryFuture | None:
         """As `publish_event`, but None at once when the queue is full. Never blocks."""
         event, sampled = self.core.own_event(event)
-        future = DeliveryFuture(event.id, self._handle.origin)
-        return future if self._handle.try_send((self._writer, event, sampled), future) else None
+        future = DeliveryFuture(event.id, self._shared.origin)
+        return future if self._shared.try_send((self._writer, event, sampled), future) else None
 
     def publish_many(self, events: Iterable[Event]) -> BatchFuture:
         """Publish events of one's own, filled in as by `publish_event`: the cheapest form an event.
@@ -129,19 +125,15 @@ class Producer(PublishMethods[DeliveryFuture]):
         are not: also those for which the queue had no room in time. QueueFull is raised when it had room for none.
         """
         batch = self.core.batch(events)
-        future = BatchFuture(self._handle.origin)
-        reports = BatchReports(self._handle.origin, batch, future.settle)
-        sent_count, error = self._handle.send_batch(batch, reports)
-        if error is not None:
-            if not sent_count:
-                raise error
-            future.unsent = [FailedEvent(value, error) for value in batch.values_from(sent_count)]
-        reports.seal(sent_count)
+        future = BatchFuture(self._shared.origin)
+        for is_full in self._shared.batch_steps(batch, len(batch), future.finish):
+            if is_full:
+                self._shared.wait_for_room()
         return future
 
     def flush(self, timeout_s: float = 30.0) -> int:
         """Send what lingers, and wait for all acknowledgements. How many events still wait when the time is over."""
-        return self._handle.flush(timeout_s)
+        return self._shared.flush(timeout_s)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Wait for all acknowledgements, up to `timeout_s` (else `close_timeout_s`), and end. May be called again.
@@ -151,16 +143,3 @@ class Producer(PublishMethods[DeliveryFuture]):
         """
         self._finalizer.detach()
         self.core.close(timeout_s)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except PublishError:
-            # An error of the block is not to be hidden by this one, which is in the log and in the futures too.
-            if error is None:
-                raise

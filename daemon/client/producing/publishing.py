@@ -1,4 +1,4 @@
-"""What both producers have in common: the arguments of `publish_*` in, an Event and its sampled flag out. No I/O.
+"""The `publish_*` methods of both producers, and the events that they make. No I/O.
 
 The fields of each kind are those of the Go package that this library replaces:
 
@@ -104,7 +104,7 @@ class EventMaker:
 
 def _with_data(own: Any, more: Any) -> Any:
     if not isinstance(more, Mapping):
-        raise InvalidEvent(f"data: {more!r} is no mapping, and this kind of event has {', '.join(own)} there")
+        raise InvalidEvent(f"data: {more!r} is not a mapping, and this kind of event has {', '.join(own)} there")
     return {**more, **own}
 
 
@@ -116,7 +116,7 @@ def _timestamp(given: datetime | str) -> str:
             raise InvalidEvent(f"timestamp: {given!r} is not RFC 3339") from error
         return given
     if not isinstance(given, datetime) or given.tzinfo is None:
-        raise InvalidEvent(f"timestamp: {given!r} is no RFC 3339 text and no datetime with a zone")
+        raise InvalidEvent(f"timestamp: {given!r} is neither RFC 3339 text nor a datetime with a time zone")
     whole = (given.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
     return format_timestamp(whole * 1000)
 
@@ -127,7 +127,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def plain_number(name: str, value: float) -> float:
     """As Go writes it in JSON: whole ones without a fraction. Raises InvalidEvent for what is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidEvent(f"{name}: {value!r} is no number")
+        raise InvalidEvent(f"{name}: {value!r} is not a number")
     if isinstance(value, int):
         return value
     if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Events to records. An Event in; value, key and headers out, or an InvalidEvent that names the field. Pure.
+"""Makes Kafka records of events: checks every field, and writes the JSON value, the key and the headers. No I/O.
 
 The wire form is that of the Go package that this library replaces: the JSON object of `Event`, and the record headers
 `event_type`, `event_level`, `service`, `correlation_id` as UTF-8. Beside them stand the ids under the configured names,
@@ -15,15 +15,15 @@ from ..._fastpath import PlainCheck
 from ..._librdkafka import EventBatch, RecordWriter
 from ...events.vocabulary import LEVEL_ALIASES, TYPE_ALIASES
 from ..context import (
-    HEX,
     PLAIN_CORRELATION,
     TRACEPARENT,
     HeaderNames,
     TraceContext,
+    traceparent,
+    traceparent_start,
     w3c_span_id,
-    w3c_trace_id,
 )
-from ..events import Event, EventType, InvalidEvent, Level, parse_timestamp_ns
+from ..events import UNWRITABLE, Event, EventType, InvalidEvent, Level, parse_timestamp_ns
 from ..ids import new_event_id
 
 TYPES: Final[dict[str, EventType]] = {kind.value: kind for kind in EventType} | {
@@ -39,8 +39,6 @@ _SECONDS_TEXT: Final = len("2026-11-24T09:01:01")
 
 _encoder: Final = msgspec.json.Encoder()
 encode: Final = _encoder.encode
-# What they raise for a value that JSON can't hold.
-UNWRITABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
 Header = tuple[str, bytes | str]  # a text only where it has no zero byte, at which librdkafka's copy would end
 Headers = list[Header]
 _Ids = tuple[tuple[Header, ...], str | None]
@@ -52,7 +50,7 @@ def level_of(level: str) -> Level:
     if found is None:
         found = LEVELS.get(level.lower()) if isinstance(level, str) else None
         if found is None:
-            raise InvalidEvent(f"level: {level!r} is none of {', '.join(LEVELS)}")
+            raise InvalidEvent(f"level: {level!r} is not one of {', '.join(LEVELS)}")
     return found
 
 
@@ -60,14 +58,14 @@ def type_of(kind: str) -> EventType:
     """A type by its name or alias. Raises InvalidEvent."""
     found = TYPES.get(kind)
     if found is None:
-        raise InvalidEvent(f"type: {kind!r} is none of {', '.join(TYPES)}")
+        raise InvalidEvent(f"type: {kind!r} is not one of {', '.join(TYPES)}")
     return found
 
 
 def check_text(name: str, value: object, needed: bool = True) -> None:
     """Raises InvalidEvent when `value` is no text, or is empty and `needed`."""
     if not isinstance(value, str):
-        raise InvalidEvent(f"{name}: {value!r} is no text")
+        raise InvalidEvent(f"{name}: {value!r} is not a string")
     if needed and not value:
         raise InvalidEvent(f"{name}: is empty")
 
@@ -83,7 +81,7 @@ def check_labels(labels: Mapping[str, str] | None) -> dict[str, str] | None:
         else:
             return labels
     if not isinstance(labels, Mapping):
-        raise InvalidEvent(f"labels: {labels!r} is no mapping")
+        raise InvalidEvent(f"labels: {labels!r} is not a mapping")
     for key, value in labels.items():
         check_text(f"the key of labels.{key}", key, needed=False)
         check_text(f"labels.{key}", value, needed=False)
@@ -97,7 +95,7 @@ def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if type(metadata) is dict:
         return metadata
     if not isinstance(metadata, Mapping):
-        raise InvalidEvent(f"metadata: {metadata!r} is no mapping")
+        raise InvalidEvent(f"metadata: {metadata!r} is not a mapping")
     return dict(metadata)
 
 
@@ -109,7 +107,6 @@ class RecordMaker:
 
     def __init__(self, names: HeaderNames, event_bytes_max: int) -> None:
         self._names = names
-        self._span_name = names.span_id
         self._event_bytes_max = event_bytes_max
         self._kinds: dict[tuple[str, str, str], tuple[Header, ...]] = {}
         self._ids: dict[tuple[str | None, str | None], _Ids] = {}
@@ -118,19 +115,18 @@ class RecordMaker:
         self.writer = RecordWriter(self, self._plain, _encoder.encode_into, names.span_id, event_bytes_max)
 
     def make(self, event: Event, sampled: bool) -> tuple[bytes, str | None, Headers]:
-        """What `writer` makes of an event that is `checked`, or comes from EventMaker: value, key, headers."""
+        """What `writer` makes of an event that is `checked`, or comes from EventMaker: value, key, headers.
+
+        The twin in plain Python of RecordWriter, which is compiled: a property test holds them equal.
+        """
         value = self.value(event)
         correlation, trace, span = event.correlation_id, event.trace_id, event.span_id
-        kind = self._kinds.get((event.type, event.level, event.service))
-        if kind is None:
-            kind = self.kind_headers(event.type, event.level, event.service)
-        if correlation is None and trace is None and span is None:
-            return value, None, [*kind]
-        ids = self._ids.get((correlation, trace))
-        shared, parent = self.shared_headers(correlation, trace) if ids is None else ids
-        headers = [*kind, *shared]
+        shared, _ = self.shared_headers(correlation, trace)
+        headers: Headers = [*self.kind_headers(event.type, event.level, event.service), *shared]
         if span:
-            self.add_span(headers, span, parent, "-01" if sampled else "-00")
+            headers.append((self._names.span_id, span.encode()))
+            parent = traceparent(trace, span, sampled) if trace else None
+            headers += [(TRACEPARENT, parent)] if parent else []
         return value, trace or correlation, headers
 
     def value(self, event: Event) -> bytes:
@@ -145,7 +141,7 @@ class RecordMaker:
 
     def too_large(self, size: int) -> InvalidEvent:
         """Of an event whose JSON has `size` bytes."""
-        return InvalidEvent(f"the event has {size} bytes; at most {self._event_bytes_max} are allowed")
+        return InvalidEvent(f"the event has {size} bytes, at most {self._event_bytes_max} are allowed")
 
     @staticmethod
     def unwritable(event: Event, error: Exception) -> Exception:
@@ -158,16 +154,6 @@ class RecordMaker:
             except UNWRITABLE as wrong:
                 return InvalidEvent(f"{name}: can't be written as JSON: {wrong}")
         return InvalidEvent("the event can't be written as JSON")
-
-    def add_span(self, headers: Headers, span: str, parent: str | None, flags: str) -> None:
-        """The headers that an event shares with none. `parent`: the start of `traceparent`, see `shared_headers`."""
-        headers.append((self._span_name, span.encode()))
-        if parent is None:
-            return
-        if len(span) == 16 and not span.strip(HEX) and span.strip("0"):
-            headers.append((TRACEPARENT, f"{parent}{span}{flags}"))
-        elif (w3c_span := w3c_span_id(span)) is not None:
-            headers.append((TRACEPARENT, f"{parent}{w3c_span}{flags}"))
 
     @staticmethod
     def w3c_span(span: str) -> str | None:
@@ -191,8 +177,7 @@ class RecordMaker:
             headers += [(PLAIN_CORRELATION, text), (self._names.correlation_id, text)]
         if trace:
             headers.append((self._names.trace_id, trace.encode()))
-        w3c_trace = w3c_trace_id(trace) if trace else None
-        ids = (tuple(headers), None if w3c_trace is None else f"00-{w3c_trace}-")
+        ids = (tuple(headers), traceparent_start(trace) if trace else None)
         if len(self._ids) >= CACHED_MAX:
             self._ids.clear()
         self._ids[correlation, trace] = ids

@@ -1,18 +1,30 @@
-"""The Kafka sink. Batches with their sends in; batches of which every send was acknowledged out.
+"""Sends what a batch became to Kafka, and says when every record of it was acknowledged.
 
-Nothing is given up: a send waits, is sent again, or goes to the dead letters, and a dead letter is a send like another.
+Nothing is given up. A send that could not be delivered gets, in `_settle`:
+
+    the queue is full               its batch waits in order, until reports have made room
+    a missing topic or right, ...   `_send_later`: sent again for ever, with back-off
+    a refusal of a whole request    `_send_alone`: each record of the batch once more, one a request
+    the same again, alone           the record itself is bad: a dead letter of class rejected_by_kafka
+    the same for that dead letter   a stub of it: no headers of the source, and the beginning of the value
+    the same for the stub           it is sent again, with back-off, and the log says so
+    fatal, or purged                `_recover`: all is taken back, and sent by a new handle in the order of the offsets
+
+What passes by itself is not seen here: librdkafka tries again without a time limit, and idempotence keeps the order.
+
+Non-obvious: `message.timeout.ms` is 0, so librdkafka retries for ever. Its default of 300 s reports as failed what may
+have been written, and what is sent again then stands in Kafka twice.
 """
 
 import asyncio
 import logging
 import os
-import threading
 from collections import deque
 from collections.abc import Callable
-from random import Random
 
 from ..._fastpath import Batch
 from ..._librdkafka import (
+    ErrorCode,
     KafkaNotice,
     Producer,
     Refusal,
@@ -24,30 +36,30 @@ from ..._librdkafka import (
 )
 from ...backoff import delay_s
 from ...events.vocabulary import DEAD_LETTER_TOPIC_INDEX, TYPE_NAMES, Fault
-from ...rate_limited_log import RateLimitedLog
-from ...telemetry.happenings import DEAD_LETTERED, PRODUCE_ERROR, Happenings
+from ...telemetry.happenings import DEAD_LETTERED, PRODUCE_ERROR
 from ...telemetry.loop_phases import PRODUCE
-from ...telemetry.metrics import Counters
+from ...telemetry.runtime import Runtime
+from ..handles import destroy_aside
 
-# Errors with which the broker refuses a whole request because of one record in it: each is tried again alone.
+# Errors with which the broker refuses a whole request because of one record in it.
+# Non-obvious: one record with a time too far ahead fails its whole request, so each record is tried alone first.
+# Only what is refused again by itself is called bad.
 BATCH_REJECTING = frozenset(
     (
-        2,  # INVALID_MSG: a corrupt record
-        10,  # MSG_SIZE_TOO_LARGE
-        18,  # RECORD_LIST_TOO_LARGE
-        32,  # INVALID_TIMESTAMP
-        87,  # INVALID_RECORD
-        -138,  # _INVALID_DIFFERENT_RECORD: another record of the same request was the bad one
+        ErrorCode.INVALID_MSG,
+        ErrorCode.MSG_SIZE_TOO_LARGE,
+        ErrorCode.RECORD_LIST_TOO_LARGE,
+        ErrorCode.INVALID_TIMESTAMP,
+        ErrorCode.INVALID_RECORD,
+        ErrorCode.INVALID_DIFFERENT_RECORD,
     )
 )
 # A batch that was refused so often, over about three seconds, is no passing trouble any more.
 REFUSALS_MIN = 6
-FATAL = -150  # _FATAL: this handle produces nothing any more
-PURGED = frozenset((-152, -151))  # _PURGE_QUEUE, _PURGE_INFLIGHT: taken back by ourselves
+PURGED = frozenset((ErrorCode.PURGE_QUEUE, ErrorCode.PURGE_INFLIGHT))  # taken back by ourselves
 # The daemon's own records that wait for Kafka. While it is away they would fill memory with old news.
 OWN_WAITING_MAX = 64
-ALL_BROKERS_DOWN = -187  # _ALL_BROKERS_DOWN
-# Without an acknowledgement for this long, and with something owed, Kafka counts as gone.
+# Without an acknowledgement for this long, and with something owed, Kafka counts as not answering.
 SILENCE_MAX_S = 10.0
 # By topic index: the five typed topics, the dead letters, and whatever rules name.
 SENT_TYPES = (*TYPE_NAMES, "dead_letter", "other")
@@ -61,24 +73,23 @@ class KafkaSink:
 
     def __init__(
         self,
+        *,
         make_producer: Callable[[bool], Producer],
         on_done: Callable[[Batch], None],
-        counters: Counters,
         on_notice: Callable[[KafkaNotice], None],
-        log: logging.Logger,
-        random: Random,
+        runtime: Runtime,
     ) -> None:
         self._make_producer = make_producer
         self._on_done = on_done
-        self._counters = counters
-        self._phases = counters.phases
-        self._seconds = counters.histogram("ingestd_sink_seconds", "kafka")
         self._on_notice = on_notice
-        self._log = log
-        self._random = random
+        self._counters = runtime.counters
+        self._phases = runtime.counters.phases
+        self._seconds = runtime.counters.histogram("ingestd_sink_seconds", "kafka")
+        self._happenings = runtime.happenings
+        self._log = runtime.log
+        self._limited_log = runtime.limited_log
+        self._random = runtime.random
         self._loop = asyncio.get_running_loop()
-        self._limited_log = RateLimitedLog(log, 10.0, self._loop.time)
-        self._happenings = Happenings(counters, log, self._loop.time)
         self._producer = self._start(False)
         self._alone: Producer | None = None  # made when it is first needed
         self._open: dict[int, Batch] = {}
@@ -92,14 +103,14 @@ class KafkaSink:
         self.was_fatal = 0
         self._own_before = 0  # of handles that were renewed
         self._own_sent = 0  # of the handle in use
-        self._answering = False  # Kafka has acknowledged something, and no notice came since that it is gone
+        self._answering = False  # Kafka has acknowledged something, and no notice came since that all brokers are down
         self._own_seen = 0
         self._answered_s = 0.0
 
     def _start(self, alone: bool) -> Producer:
         producer = self._make_producer(alone)
         self._loop.add_reader(producer.main_fd, self._serve, producer)
-        # What came before the reader was there gives no event.
+        # What came before the reader was there wakes nobody: an eventfd fires when a queue stops being empty.
         self._loop.call_soon(self._serve, producer)
         return producer
 
@@ -147,8 +158,12 @@ class KafkaSink:
             self._send(batch)
         self._phases.enter(phase_before)
 
-    def bury(self, batch: Batch, record_indexes: list[int]) -> None:
-        """Records that another sink refused for good: a dead letter for each, and the batch owes Kafka again."""
+    def add_dead_letters(self, batch: Batch, record_indexes: list[int]) -> None:
+        """Records that another sink refused for good: a dead letter for each, and the batch owes Kafka again.
+
+        Non-obvious: dead letters are added to a batch only when none of its sends is pending.
+        The opaque of a record is the address of its `send_t`, and adding may move the array.
+        """
         for record_index in sorted(set(record_indexes)):
             if batch.mark_dead(record_index):
                 self._happenings.note(DEAD_LETTERED, Fault.REJECTED_BY_REDIS.name.lower())
@@ -162,7 +177,10 @@ class KafkaSink:
                 producer.add_topics(names)
 
     def send_own(self, topic_index: int, value: bytes, key: bytes | None = None) -> bool:
-        """A record of the daemon itself; False when it was refused. Nobody waits for its acknowledgement."""
+        """A record of the daemon itself; False when it was refused.
+
+        Non-obvious: the daemon's own records belong to no batch and have no opaque, so nothing may wait for them.
+        """
         producer = self._producer
         if self._own_sent - producer.own_delivered - producer.own_failed >= OWN_WAITING_MAX:
             return False
@@ -203,7 +221,7 @@ class KafkaSink:
             self._own_seen = self.own_acknowledged
             self._answering = True
             self._answered_s = self._loop.time()
-        if any(notice.code == ALL_BROKERS_DOWN for notice in notices):
+        if any(notice.code == ErrorCode.ALL_BROKERS_DOWN for notice in notices):
             self._answering = False
 
     def _send_queued(self) -> None:
@@ -230,7 +248,7 @@ class KafkaSink:
         failed = refusals(batch)
         self._count_refusals(failed)
         codes = {refusal.error for refusal in failed}
-        if self._recovering or FATAL in codes or codes & PURGED or self._producer.fatal_error():
+        if self._recovering or ErrorCode.FATAL in codes or codes & PURGED or self._producer.fatal_error():
             self._recover()
         elif codes & BATCH_REJECTING:
             self._send_alone(batch, failed)
@@ -267,7 +285,10 @@ class KafkaSink:
         return waits and not self._recovering and not self._closed
 
     def _send_alone(self, batch: Batch, failed: list[Refusal]) -> None:
-        """One record a request. What is refused again is bad itself: it becomes a dead letter, and that a stub."""
+        """One record a request. What is refused again is bad itself: it becomes a dead letter, and that a stub.
+
+        Non-obvious: a record's own headers may be what made its dead letter too large, so a stub leaves them out.
+        """
         first_time = batch.batch_id not in self._alone_tried
         self._alone_tried.add(batch.batch_id)
         tries = self._tries[batch.batch_id] = self._tries.get(batch.batch_id, 0) + 1
@@ -283,7 +304,7 @@ class KafkaSink:
             else:
                 self._limited_log.say(
                     logging.ERROR,
-                    "kafka refuses even the stub of a dead letter: it waits",
+                    "kafka refuses even a shortened dead letter: it is sent again later",
                     error=error_name(refusal.error),
                 )
                 rearm(batch, refusal.send_index)
@@ -305,14 +326,18 @@ class KafkaSink:
         return [handle for handle in (self._producer, self._alone) if handle is not None]
 
     def _recover(self) -> None:
-        """After a fatal error of either handle: take everything back, and send it again in order through new ones."""
+        """After a fatal error of either handle: take everything back, and send it again in order through new ones.
+
+        Non-obvious: a new handle is made only when the old one owes no report. `purge` gives each send one; the batches
+        are then sent again by number, and so in the order of their offsets.
+        """
         if not self._recovering:
             self._recovering = True
             self.was_fatal += 1
             fatal_errors = [error for handle in self._handles() if (error := handle.fatal_error())]
-            code, text = fatal_errors[0] if fatal_errors else (FATAL, "unknown")
+            code, text = fatal_errors[0] if fatal_errors else (ErrorCode.FATAL, "unknown")
             self._log.error(
-                "kafka producer is renewed after a fatal error", extra={"error": error_name(code), "reason": text}
+                "kafka producer is recreated after a fatal error", extra={"error": error_name(code), "reason": text}
             )
             for handle in self._handles():
                 handle.purge()
@@ -358,10 +383,3 @@ def _clear(descriptor: int) -> None:
         os.eventfd_read(descriptor)
     except BlockingIOError:
         pass  # another call has read it already
-
-
-def destroy_aside(handle) -> threading.Thread:
-    """Destroy a handle on a thread of its own: librdkafka may take its time."""
-    thread = threading.Thread(target=handle.destroy, name="destroy", daemon=True)
-    thread.start()
-    return thread

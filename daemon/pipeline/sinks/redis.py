@@ -1,27 +1,34 @@
-"""The Redis sink. Batches with their RESP bytes in; batches whose replies were all good out, with what was refused.
+"""Writes the Redis index: one pipelined write a batch, with replies matched by count.
 
-One write a batch; replies are matched by count. The next batch is written before the replies of the last are in.
-Whatever breaks a connection, every batch that has not finished is written again, whole, on the next one: SET, ZADD
-and EXPIRE give the same result twice.
+The next batch is written before the replies of the last are in. Whatever breaks a connection, every batch that has not
+finished is written again, whole, on the next one: SET, ZADD and EXPIRE give the same result twice.
+
+A connection is given up when it ends, when a reply fits no command, when none came for redis.reply_timeout_ms, when too
+few replicas have a batch (redis.wait_replicas), and at an error that may pass (TRANSIENT_ERRORS). Dialling goes on for
+ever with back-off; the endpoint, the password and the server's role are asked for each time. Any other error reply is
+about one command: the record that it came from becomes a dead letter when the batch closes. redis.on_unavailable and
+redis.on_full can be `skip`: then the index is left out, and that is counted.
+
+Non-obvious: replies are matched by count, so half a command or one reply too many shifts all that follow. The end of a
+batch's bytes moves only behind whole commands, and a reply that fits none ends the connection.
 """
 
 import asyncio
-import logging
 import re
 from collections import deque
 from collections.abc import Callable
-from random import Random
 
 import redis.exceptions
 
 from ..._fastpath import Batch, IndexCache, ReplyReader, rebuild_index
 from ...backoff import delay_s
+from ...config.redis_options import DIAL_TIMEOUT_S, Endpoint, tls_context
 from ...config.schema import RedisConfig
 from ...errors import RedisProtocolError, RedisUnavailable
-from ...telemetry.happenings import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR, Happenings
+from ...telemetry.happenings import DROPPED, RECONNECTED, REDIS_AWAY, REDIS_ERROR
 from ...telemetry.loop_phases import REDIS
-from ...telemetry.metrics import Counters
-from .redis_server import DIAL_TIMEOUT_S, Endpoint, ServerFacts, credentials, find_endpoint, read_facts
+from ...telemetry.runtime import Runtime
+from .redis_server import ServerFacts, command, find_endpoint, login, read_facts
 
 # First words of errors after which the same bytes may succeed later. NOAUTH and NOPERM wait for the operator, and so do
 # ASK and MOVED, which say that this is a node of a Cluster: no event is bad for that.
@@ -46,12 +53,6 @@ TRANSIENT_ERRORS = frozenset(
 )
 UNKNOWN_COMMAND = "ERR unknown command"  # renamed or switched off in redis.conf: for the operator, too
 WATCH_INTERVAL_S = 0.25
-
-
-def command(*words: str | int) -> bytes:
-    """One command as RESP, for the few that are not written by the fast path."""
-    texts = [str(word).encode() for word in words]
-    return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%s\r\n" % (len(text), text) for text in texts)
 
 
 class _Sent:
@@ -93,32 +94,30 @@ class _Link(asyncio.BufferedProtocol):
 
 class RedisSink:
     """Runs on: the loop. `on_done(batch)` is called when a batch owes Redis nothing any more; the records that Redis
-    refused for good are then in `batch.slot` (None or a list of record indexes)."""
+    refused for good are then in `batch.refused_records` (None or a list of record indexes)."""
 
     def __init__(
         self,
+        *,
         config: RedisConfig,
         client_name: str,
         cache: IndexCache,
         on_done: Callable[[Batch], None],
-        counters: Counters,
-        wall_s: Callable[[], float],
-        log: logging.Logger,
-        random: Random,
+        runtime: Runtime,
     ) -> None:
         self._config = config
         # Redis refuses a name with spaces or beyond ASCII, and with it the connection.
         self._client_name = re.sub(r"[^!-~]", "-", client_name)
         self._cache = cache
         self._on_done = on_done
-        self._counters = counters
-        self.phases = counters.phases
-        self._seconds = counters.histogram("ingestd_sink_seconds", "redis")
-        self._wall_s = wall_s
-        self._log = log
-        self._random = random
+        self._counters = runtime.counters
+        self.phases = runtime.counters.phases
+        self._seconds = runtime.counters.histogram("ingestd_sink_seconds", "redis")
+        self._happenings = runtime.happenings
+        self._wall_s = runtime.wall_s
+        self._log = runtime.log
+        self._random = runtime.random
         self._loop = asyncio.get_running_loop()
-        self._happenings = Happenings(counters, log, self._loop.time)
         self._unsent: deque[Batch] = deque()
         self._sent: deque[_Sent] = deque()
         self._link: _Link | None = None  # the connection that takes batches
@@ -148,7 +147,7 @@ class RedisSink:
 
     def submit(self, batch: Batch) -> None:
         """Take a batch. Called once a batch, and again after `rebuild_index`."""
-        batch.slot = None
+        batch.refused_records = None
         if batch.reply_count == 0:
             self._on_done(batch)
         elif self._link is not None:
@@ -168,7 +167,8 @@ class RedisSink:
         start = self._written_replies
         for reply_index in batch.trim_replies():
             link.reader.want(start + reply_index)
-        # The view stays good: a batch is released only after its replies, which come after its bytes went out.
+        # Non-obvious: the bytes that the transport has are the batch's own, and are not copied.
+        # The view stays good: a batch is released only after all its replies, which come after its bytes went out.
         view = batch.resp_view()
         link.transport.write(view)
         self._handed_bytes += len(view)
@@ -184,7 +184,10 @@ class RedisSink:
         self._on_done(batch)
 
     def on_replies(self, link: _Link) -> None:
-        """Bytes came in: errors first, then the batches that are complete."""
+        """Bytes came in: errors first, then the batches that are complete.
+
+        Non-obvious: errors in a read are dealt with before batches are called done, as both may be in the same bytes.
+        """
         if link is not self._link:
             return  # the handshake looks at its reader itself
         self._progress_s = self._loop.time()
@@ -208,7 +211,7 @@ class RedisSink:
             sent = next((sent for sent in self._sent if sent.start <= reply_index < sent.end), None)
             self._happenings.note(REDIS_ERROR, "index", word, reason=text)
             if sent is None:
-                self.fail(link, f"an error that fits no command: {text}")
+                self.fail(link, f"an error reply to no command that was sent: {text}")
                 return False
             if word == "OOM" and self._config.on_full == "skip":
                 self._happenings.note(DROPPED, "redis_full", "true")
@@ -222,7 +225,7 @@ class RedisSink:
                 self.fail(link, text)
                 return False
             record_index = sent.batch.record_of_reply(reply_index - sent.start)
-            sent.batch.slot = [*(sent.batch.slot or ()), record_index]
+            sent.batch.refused_records = [*(sent.batch.refused_records or ()), record_index]
         return True
 
     def _read_integers(self, link: _Link, integers: list[tuple[int, int]]) -> bool:
@@ -284,13 +287,14 @@ class RedisSink:
             await self._shake_hands(link, endpoint)
             assert link.transport is not None
             if link.transport.is_closing():
-                # It told so when this was not the link in use yet. Writing to it raises.
+                # `fail` was called when this was not the link in use yet. Writing to it raises.
                 raise RedisUnavailable(f"{endpoint} closed the connection after the handshake")
         except BaseException:
             self.fail(link, "the handshake failed")
             raise
         self._note_identity(facts, endpoint)
-        # What was remembered of TTLs may be gone. Batches that were built by that memory are built again.
+        # Non-obvious: a batch that is written again is built again, with an empty cache of TTLs.
+        # Its bytes rest on what the cache knew, and Redis may have lost those TTLs: the index would never get one.
         self._cache.clear()
         self._cache.compares_ttls = int(facts.version.split(".")[0]) >= 7
         link.reader.reset()
@@ -308,18 +312,13 @@ class RedisSink:
                 _, link = await self._loop.create_unix_connection(lambda: _Link(self), endpoint.path)
             else:
                 _, link = await self._loop.create_connection(
-                    lambda: _Link(self), endpoint.host, endpoint.port, ssl=endpoint.tls
+                    lambda: _Link(self), endpoint.host, endpoint.port, ssl=tls_context(self._config)
                 )
         return link
 
     async def _shake_hands(self, link: _Link, endpoint: Endpoint) -> None:
         """AUTH, SELECT and a name. Each is answered with one line, as everything that follows."""
-        username, password = credentials(self._config)
-        commands = []
-        if password is not None:
-            commands.append(command("AUTH", username, password) if username else command("AUTH", password))
-        commands.append(command("SELECT", endpoint.database))
-        commands.append(command("CLIENT", "SETNAME", self._client_name))
+        commands = [*login(self._config, endpoint), command("CLIENT", "SETNAME", self._client_name)]
         assert link.transport is not None
         link.transport.write(b"".join(commands))
         async with asyncio.timeout(DIAL_TIMEOUT_S):
@@ -337,7 +336,7 @@ class RedisSink:
         elif (before.run_id, before.replication_id) != (facts.run_id, facts.replication_id):
             self.identity_changes += 1
             self._log.warning(
-                "redis is another server, or was restarted: it may lack what it had acknowledged",
+                "redis is another server, or was restarted: it may have lost acknowledged writes",
                 extra={"address": str(endpoint), "run_id": facts.run_id},
             )
         else:

@@ -53,14 +53,14 @@ def test_ready_comes_before_the_sinks_are_there_and_the_status_says_what_is_awai
     assert "READY=1" not in systemd.heads()[1:]
 
 
-def test_a_reload_is_told_from_its_beginning_to_its_end(systemd: NotifySocket, redis_node: RedisNode):
+def test_a_reload_is_announced_from_its_beginning_to_its_end(systemd: NotifySocket, redis_node: RedisNode):
     cluster = mock_cluster()
     harness = Harness(make_config(cluster, redis_node.url))
 
     async def run() -> None:
         async with harness as app:
             await settled(app)
-            await app.reload()  # it was not started from a file: that is a problem, and an end all the same
+            await app.reloader.reload()  # it was not started from a file: that is a problem, and an end all the same
             told = [head for head in systemd.heads() if head in ("READY=1", "RELOADING=1")]
             assert told == ["READY=1", "RELOADING=1", "READY=1"]
 
@@ -90,9 +90,9 @@ def test_the_watchdog_hungers_when_the_tick_ends_or_a_thread_stands(systemd: Not
         async with harness as app:
             await settled(app)
             await until(lambda: fed_count() > 3, "it is fed")
-            read, app.service._threads.silent = app.service._threads.silent, lambda now_s, limit_s: ["rdk:main"]
+            read, app.systemd._threads.silent = app.systemd._threads.silent, lambda now_s, limit_s: ["rdk:main"]
             await hungers("rdk:main")
-            app.service._threads.silent = read
+            app.systemd._threads.silent = read
             before = fed_count()
             await until(lambda: fed_count() > before + 3, "it is fed again")
             app.source._pump = lambda: None

@@ -7,10 +7,10 @@ import pytest
 import uvloop
 
 from ingestd._librdkafka import Consumer, MockCluster, Rebalance
-from ingestd.config import kafka_options
+from ingestd.config import kafka_consumers
 from ingestd.config.topic_pattern import TopicPattern
 from ingestd.errors import ConfigError
-from ingestd.pipeline import source
+from ingestd.pipeline import topic_ids
 from tests.support.harness import QUICK_GROUP, Harness, event, make_config, publish, until
 from tests.support.redis_node import RedisNode
 from tests.support.wait import wait_until
@@ -30,14 +30,14 @@ def cluster() -> Iterator[MockCluster]:
 
 @pytest.fixture(autouse=True)
 def short_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mock cluster does not tell topic ids, and a stop waits for a question that is under way."""
-    monkeypatch.setattr(source, "TOPIC_ID_TIMEOUT_MS", 100)
+    """The mock cluster does not answer for topic ids, and a stop waits for a question that is under way."""
+    monkeypatch.setattr(topic_ids, "TOPIC_ID_TIMEOUT_MS", 100)
 
 
 def subscribed(cluster: MockCluster, pattern: str) -> set[str]:
     """The topics that a group gets for this pattern."""
     config = make_config(cluster, "redis://127.0.0.1:1", kafka={"group_id": f"group of {pattern}"})
-    consumer = Consumer(kafka_options.consumer_options(config, "test"))
+    consumer = Consumer(kafka_consumers.daemon_consumer_options(config, "test"))
     assigned: list[Rebalance] = []
     try:
         consumer.subscribe([pattern])
@@ -75,7 +75,7 @@ def check_end(harness: Harness, error: ConfigError) -> None:
     (problem,) = error.problems
     assert problem.path == "kafka.input_topics" and "rules[0].topics" in problem.what
     lines = harness.lines.messages()
-    assert "the config may not run" in lines and "an unexpected error stops the daemon" not in lines
+    assert "the daemon cannot run with this config" in lines and "an unexpected error stops the daemon" not in lines
     (stopped,) = [vars(line) for line in harness.lines.records if line.getMessage() == "stopped"]
     assert (stopped["drained"], stopped["left_group"], stopped["torn_down"]) == (True, True, True)
 

@@ -7,7 +7,7 @@ import uvloop
 from confluent_kafka import Producer
 
 from ingestd._librdkafka import MockCluster
-from ingestd.config import kafka_options
+from ingestd.config import kafka_consumers
 from ingestd.pipeline.engine import Engine
 from tests.support.daemon_process import INPUT
 from tests.support.harness import QUICK_GROUP, Harness, event, make_config, mock_cluster, until
@@ -50,7 +50,7 @@ def test_with_both_sinks_stalled_what_is_held_stays_within_the_limit(
             pipeline={"memory_limit_mib": 32},
             redis={"reply_timeout_ms": 60_000},
         )
-        limit_bytes = kafka_options.held_bytes_max(config)
+        limit_bytes = kafka_consumers.held_bytes_max(config)
         assert 3 * PARTITIONS * PARTITION_BYTES > 2 * limit_bytes
         harness = Harness(config)
         async with harness as app:

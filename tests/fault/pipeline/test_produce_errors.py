@@ -168,11 +168,12 @@ def test_after_a_fatal_error_a_new_producer_sends_everything_in_offset_order(
             await settled(app)
             hush(app)
             payloads = [event(f"e{n:03}") for n in range(100)]
-            await publish_held(app, cluster, payloads, lambda: cluster.broker_delay_ms(300))
+            # Refused, and tried again, until it is told otherwise: with a slow broker the moment might be missed.
+            await publish_held(app, cluster, payloads, lambda: cluster.push_errors(PRODUCE, [NOT_ENOUGH_REPLICAS] * 64))
             await until(lambda: app.books.account(INPUT).in_flight > 0, "some are in flight")
             app.kafka._producer.provoke_fatal_error(OUT_OF_ORDER_SEQUENCE_NUMBER, "made by the test")
             await until(lambda: app.kafka.was_fatal == 1, "it was noticed")
-            cluster.broker_delay_ms(0)
+            cluster.clear_errors(PRODUCE)
             await until(lambda: app.books.account(INPUT).delivered == 100, "all are delivered")
             await until(lambda: committed(app) == {0: 100}, "all are committed")
             assert app.books.balances()
@@ -264,11 +265,11 @@ def test_one_fatal_error_renews_the_producer_once(cluster: MockCluster, redis_no
             await settled(app)
             hush(app)
             payloads = [event(f"e{n}") for n in range(20)]
-            await publish_held(app, cluster, payloads, lambda: cluster.broker_delay_ms(300))
+            await publish_held(app, cluster, payloads, lambda: cluster.push_errors(PRODUCE, [NOT_ENOUGH_REPLICAS] * 64))
             await until(lambda: app.books.account(INPUT).in_flight == 20, "they are in flight")
             app.kafka._producer.provoke_fatal_error(OUT_OF_ORDER_SEQUENCE_NUMBER, "made by the test")
             app.kafka._recover()  # as a refused send has it done, before the error itself is served
-            cluster.broker_delay_ms(0)
+            cluster.clear_errors(PRODUCE)
             await until(lambda: app.books.account(INPUT).delivered == 20, "all are delivered")
             assert app.kafka.was_fatal == 1
         assert harness.code == 0

@@ -40,7 +40,7 @@ def test_an_error_in_the_answer_to_where_a_log_begins_skips_nothing(cluster: Moc
     run(work())
 
 
-def test_a_partition_that_is_read_anew_goes_on_every_time(cluster: MockCluster, redis_node: RedisNode):
+def test_a_partition_that_is_read_again_goes_on_every_time(cluster: MockCluster, redis_node: RedisNode):
     async def work() -> None:
         harness = Harness(make_config(cluster, redis_node.url))
         async with harness as app:

@@ -7,7 +7,7 @@ import pytest
 import uvloop
 
 from ingestd._librdkafka import MockCluster
-from ingestd.pipeline import source
+from ingestd.pipeline import topic_ids
 from tests.support.daemon_process import INPUT
 from tests.support.harness import QUICK_GROUP, Harness, event, make_config, mock_cluster, publish, until
 from tests.support.redis_node import RedisNode
@@ -18,8 +18,8 @@ NOT_LEADER = 6
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockCluster]:
-    # The mock cluster does not tell topic ids, and a stop waits for a question that is under way.
-    monkeypatch.setattr(source, "TOPIC_ID_TIMEOUT_MS", 100)
+    # The mock cluster does not answer for topic ids, and a stop waits for a question that is under way.
+    monkeypatch.setattr(topic_ids, "TOPIC_ID_TIMEOUT_MS", 100)
     made = mock_cluster()
     yield made
     made.close()

@@ -43,7 +43,7 @@ def test_lag_counts_from_the_commit_and_dates_the_oldest_record_that_waits(clust
     state = json.loads(done.stdout)
     first, second = state["partitions"]
     assert (first["committed"], first["log_end"], first["records"]) == (4, 10, 6)
-    assert 100 <= first["seconds"] < 140
+    assert 100 <= first["seconds"] <= time.time() - old_ms / 1000
     # Nothing was committed there and nothing waits: that is no lag of -1, and no age.
     assert (second["committed"], second["records"], second["seconds"]) == (-1, 0, 0.0)
     assert state["records"] == 6 and state["seconds"] == first["seconds"]

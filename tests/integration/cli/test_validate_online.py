@@ -91,7 +91,7 @@ def test_every_topic_that_is_missing_is_told_at_its_key(
     empty_cluster: MockCluster, redis_node: RedisNode, tmp_path: Path
 ):
     rules = [{"name": "r", "action": "copy", "topics": ["copies"]}]
-    kafka = {"input_topics": ["gone", "^nothing"], "index_only_topics": ["typed"]}
+    kafka = {"input_topics": ["missing", "^nothing"], "index_only_topics": ["typed"]}
     asked = ask(tmp_path, empty_cluster, redis_node.url, rules=rules, kafka=kafka)
     assert asked.code == 1
     assert set(asked.problems) == {
@@ -101,7 +101,7 @@ def test_every_topic_that_is_missing_is_told_at_its_key(
         "rules[0].topics",
     }
     assert {row["mend"] for row in asked.problems.values()} == {"ingestd topics create"}
-    assert "no topic gone" in asked.problems["kafka.input_topics"]["what"]
+    assert "no topic missing" in asked.problems["kafka.input_topics"]["what"]
     assert "^nothing matches no topic" in asked.warnings["kafka.input_topics"]["what"]
 
 

@@ -45,7 +45,7 @@ def test_looking_up_says_which_command_installs_it(install: BaseInstall, name: s
 
 
 def test_reading_a_config_file_says_which_command_installs_it(install: BaseInstall):
-    program = "from ingestd.config.schema import parse\ntry: parse('')\nexcept ImportError as e: print(e)"
+    program = "from ingestd.config.loading import parse\ntry: parse('')\nexcept ImportError as e: print(e)"
     done = install.run("-c", program)
     assert done.stdout == "reading a config file needs PyYAML, which is not installed: pip install 'ingestd[config]'\n"
 

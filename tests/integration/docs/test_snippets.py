@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.config.schema import load
+from ingestd.config.loading import load
 from tests.support.documents import OpenShop, blocks, open_shop, snippets
 from tests.support.wait import MULTIPLIER, wait_until
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from ingestd._librdkafka import MockCluster
+from ingestd.cli.daemon_client import _UnixConnection as UnixConnection
 from tests.support.daemon_process import DaemonProcess
 from tests.support.harness import event, mock_cluster, publish
 from tests.support.redis_node import RedisNode
@@ -58,7 +59,7 @@ def test_a_tap_shows_what_matches_with_its_fate_and_masked(cluster: MockCluster,
     words = [sys.executable, "-m", "ingestd", "tap", "-c", str(daemon.config_path)]
     words += ["--service", "shop", "--mask", "metadata.user", "--dead", "--count", "3", "--json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        # The daemon says in its counters when somebody looks on; until then events would pass unseen.
+        # The daemon says in its counters when a tap is open; until then events would pass unseen.
         wait_until(lambda: _taps(daemon) == 1, "the tap is open")
         publish(cluster, [event("a", service="other"), event("b", service="shop", metadata={"user": "me", "n": 1})])
         publish(cluster, [b'{"id": "cut'])
@@ -81,6 +82,23 @@ def test_a_tap_that_matches_nothing_that_there_is_is_refused(daemon: DaemonProce
     done = ingestd("tap", "--type", "spam", config=daemon.config_path)
     assert done.returncode == 1
     assert "match.types: 'spam' is no type" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"{", "not valid JSON"),
+        (b'{"mask":["\xff"]}', "not valid UTF-8"),
+        (b'{"match":' + b"[" * 5000, "nested more than 500"),
+        (b'{"rate":0}', ""),
+    ],
+)
+def test_a_tap_that_asks_for_nonsense_is_told_why(daemon: DaemonProcess, tmp_path: Path, body: bytes, why: str):
+    connection = UnixConnection(str(tmp_path / "control.sock"), 20.0)
+    connection.request("POST", "/tap", body)
+    answer = connection.getresponse()
+    assert answer.status == 400 and why in answer.read().decode()
+    connection.close()
 
 
 def test_reload_says_what_it_changed_and_what_waits_for_a_restart(cluster: MockCluster, daemon: DaemonProcess):
@@ -122,8 +140,10 @@ def test_top_shows_one_picture_in_words(cluster: MockCluster, daemon: DaemonProc
     publish(cluster, [event(str(n)) for n in range(50)])
     done = ingestd("top", "--times", "1", "--interval", "0.5", config=daemon.config_path)
     assert done.returncode == 0, done.stderr
-    for words in ("bottleneck", "Nothing: it keeps up.", "The loop's time", "Lag: ", "observability.events-0"):
+    for words in ("bottleneck", "The loop's time", "Lag: ", "observability.events-0"):
         assert words in done.stdout
+    # Which of the two is the machine's affair.
+    assert "Nothing: it keeps up." in done.stdout or "CPU is short" in done.stdout
 
 
 def test_a_daemon_that_is_not_there_is_a_failure_that_says_where(tmp_path: Path):

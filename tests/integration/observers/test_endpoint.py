@@ -131,19 +131,20 @@ def test_scrapes_under_load_are_whole_and_never_go_back(live: Live):
     total = 20_000
     feeding = threading.Thread(target=publish, args=(live.cluster, [event(str(n)) for n in range(total)]))
 
-    async def work(endpoint: Endpoint) -> tuple[list[Figures], float]:
-        seen, started_s = [await endpoint.figures()], time.monotonic()
+    async def work(endpoint: Endpoint) -> tuple[list[Figures], float, float]:
+        asked_s = time.monotonic()
+        seen, told_s = [await endpoint.figures()], time.monotonic()
         feeding.start()
-        while seen[-1].total("ingestd_events_delivered_total") < total + 4:
+        while len(seen) < 4 or seen[-1].total("ingestd_events_delivered_total") < total + 4:
             told = await endpoint.json("/status")
             for row in told["books"].values():
                 assert row["received"] == sum(row[end] for end in ENDS) + row["in_flight"]
+            last_asked_s = time.monotonic()
             seen.append(await endpoint.figures())
-        return seen, time.monotonic() - started_s
+        return seen, last_asked_s - told_s, time.monotonic() - asked_s
 
-    seen, wall_s = live.ask(work)
+    seen, least_s, most_s = live.ask(work)
     feeding.join()
-    assert len(seen) > 3
     for before, after in zip(seen, seen[1:], strict=False):
         for (name, labels), figure in before.samples.items():
             if name.endswith(("_total", "_count", "_bucket")):
@@ -156,8 +157,9 @@ def test_scrapes_under_load_are_whole_and_never_go_back(live: Live):
         spent[row["phase"]] -= seconds
     assert sorted(spent) == ["commit", "other", "poll", "process", "produce", "redis", "waiting"]
     assert all(seconds > 0 for seconds in spent.values()), spent
-    # Here the clock is read after the answers, there before them.
-    assert sum(spent.values()) == pytest.approx(wall_s, abs=0.5 * MULTIPLIER)
+    # The daemon read its clock between a question and its answer, at the first as at the last. What it tells is the sum
+    # of three clocks, which it reads one after the other.
+    assert least_s - 0.1 <= sum(spent.values()) <= most_s + 0.1
 
 
 def test_every_metric_of_the_table_is_exposed(live: Live):

@@ -1,4 +1,4 @@
-"""Records that are gone from Kafka before they were read are said and counted, and reading goes on."""
+"""Records that were deleted from Kafka before they were read are said and counted, and reading goes on."""
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -10,7 +10,7 @@ from tests.support.redis_node import RedisNode
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
-GONE = "records were deleted before they were read, reading goes on at the log's start"
+DELETED = "records were deleted before they were read, reading goes on at the log's start"
 
 
 def work_off(daemon: DaemonProcess, kafka: KafkaNode) -> None:
@@ -28,7 +28,7 @@ def delete_records(kafka: KafkaNode, before: int) -> None:
 def recreate(kafka: KafkaNode) -> None:
     admin = kafka.admin
     admin.delete_topics([INPUT])[INPUT].result(30)
-    wait_until(lambda: INPUT not in kafka.admin.list_topics(timeout=10).topics, "the topic is gone", 30)
+    wait_until(lambda: INPUT not in kafka.admin.list_topics(timeout=10).topics, "the topic is deleted", 30)
     kafka.create_topics([INPUT])
 
 
@@ -40,16 +40,16 @@ def test_records_deleted_before_they_were_read_are_counted_and_said(
     feed(own_kafka.bootstrap, 0, 400)
     work_off(daemon, own_kafka)
     feed(own_kafka.bootstrap, 400, 400)
-    delete_records(own_kafka, 150)  # of each partition, 100 were read and 50 more are gone
+    delete_records(own_kafka, 150)  # of each partition, 100 were read and 50 more are deleted
     work_off(daemon, own_kafka)
     state = daemon.state()
     assert state["counters"]["ingestd_records_missed_total{source_topic=observability.events}"] == 4 * 50
     assert state["books"][INPUT]["delivered"] == 4 * 50 and state["balanced"]
-    assert [line["missed"] for line in daemon.log_lines() if line["message"] == GONE] == [50] * 4
+    assert [line["missed"] for line in daemon.log_lines() if line["message"] == DELETED] == [50] * 4
 
 
 @pytest.mark.parametrize("count", [40, 4000])
-def test_a_topic_made_anew_while_the_daemon_is_away_is_read_from_its_start(
+def test_a_topic_recreated_while_the_daemon_is_away_is_read_from_its_start(
     own_kafka: KafkaNode, redis_node: RedisNode, tmp_path, count: int
 ):
     """The broker drops a group's offsets with the topic, so that the daemon finds none and begins at the start."""
@@ -64,7 +64,7 @@ def test_a_topic_made_anew_while_the_daemon_is_away_is_read_from_its_start(
 
 
 @pytest.mark.parametrize("count", [40, 4000])
-def test_a_topic_made_anew_under_a_running_daemon_is_read_from_its_start(
+def test_a_topic_recreated_under_a_running_daemon_is_read_from_its_start(
     own_kafka: KafkaNode, redis_node: RedisNode, tmp_path, count: int
 ):
     own_kafka.create_topics(ALL_TOPICS)

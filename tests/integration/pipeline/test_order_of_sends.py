@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from ingestd._fastpath import Batch, IndexCache, process_batch
 from ingestd._librdkafka import MockCluster, Producer
-from ingestd.app import fault_texts
+from ingestd.pipeline.settings import fault_texts
 from tests.support.fastpath import CORRELATION_HEADERS, NOW_S, record, table
 from tests.support.wait import wait_until
 

@@ -64,18 +64,18 @@ def error_counts(found: ErrorCounts | Counter[tuple[str, str]]) -> Counter[tuple
     return merged
 
 
-def assert_spans_add_up(batch: Batch, records: Sequence[model.Record], expected: model.Result) -> None:
-    spans = {(span.topic_slot, span.partition): span for span in batch.spans()}
-    assert len(spans) == len(batch.spans())
+def assert_runs_add_up(batch: Batch, records: Sequence[model.Record], expected: model.Result) -> None:
+    runs = {(run.source_topic_index, run.partition): run for run in batch.runs()}
+    assert len(runs) == len(batch.runs())
     rows: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for row, (verdict, _) in zip(records, expected.verdicts, strict=True):
         rows.setdefault((row[3], row[4]), []).append((row[5], verdict))
-    assert spans.keys() == rows.keys()
+    assert runs.keys() == rows.keys()
     for place, ends in rows.items():
-        span = spans[place]
+        run = runs[place]
         verdicts = [verdict for _, verdict in ends]
-        assert (span.first_offset, span.last_offset) == (ends[0][0], ends[-1][0])
-        assert (span.received_count, span.dropped_count, span.dead_count) == (
+        assert (run.first_offset, run.last_offset) == (ends[0][0], ends[-1][0])
+        assert (run.received_count, run.dropped_count, run.dead_count) == (
             len(ends),
             verdicts.count(Verdict.DROPPED),
             verdicts.count(Verdict.DEAD),
@@ -102,7 +102,7 @@ def compare(
         expected = model.process_batch(records, twin_table, expected_cache, now_s, CORRELATION_HEADERS)
         assert_equal(batch, expected)
         assert error_counts(errors) == error_counts(expected.errors)
-        assert_spans_add_up(batch, records, expected)
+        assert_runs_add_up(batch, records, expected)
 
 
 # What hypothesis finds it makes small, which takes longer than the finding.
@@ -149,7 +149,7 @@ def test_forty_thousand_events_end_as_the_twin_says(seed: int):
     records=batches(),
     given_up=st.sets(st.integers(0, 11)),
 )
-def test_bytes_made_anew_are_those_of_a_first_time_without_what_was_given_up(
+def test_bytes_built_again_are_those_of_a_first_time_without_what_was_given_up(
     table: dict[str, Any], rule_list: list[CompiledRule], records: list[model.Record], given_up: set[int]
 ):
     route_table, twin_table = RouteTable(tuple(rule_list), **table), model.Table(rules=rule_list, **table)

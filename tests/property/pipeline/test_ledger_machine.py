@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ingestd.pipeline.ledger import Ledger, LedgerSpan
+from ingestd.pipeline.ledger import Ledger, LedgerRun
 
 PARTITIONS = st.integers(0, 2)
 
@@ -39,15 +39,15 @@ class LedgerMachine(RuleBasedStateMachine):
         chosen = data.draw(
             st.lists(st.sampled_from(sorted(self.generation)), min_size=1, max_size=len(counts), unique=True)
         )
-        spans, kept = [], []
+        runs, kept = [], []
         for partition, count in zip(chosen, counts, strict=False):
             first = self.next[partition] + gap
             self.done[partition] |= set(range(self.next[partition], first))  # a gap: compacted, never to come
             self.next[partition] = first + count
-            spans.append(LedgerSpan("in", partition, first, first + count - 1, count, 0))
+            runs.append(LedgerRun("in", partition, first, first + count - 1, count, 0))
             kept.append((partition, self.generation[partition], first, count))
         self.number += 1
-        assert self.ledger.open(self.number, spans) == []
+        assert self.ledger.open(self.number, runs) == []
         self.open[self.number] = kept
         self.opened += sum(count for *_, count in kept)
 

@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka import Message
 
 from ingestd.cli.compare import Comparison, Places, Window, chosen_pairs, compare_events, compare_values
-from ingestd.config.schema import Config, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from ingestd.errors import IngestdError
 from ingestd.events import old_topics
 

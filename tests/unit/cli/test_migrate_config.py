@@ -7,7 +7,7 @@ import yaml
 
 from ingestd import cli
 from ingestd.config.checks import check
-from ingestd.config.schema import parse
+from ingestd.config.loading import parse
 
 OLD = """
 server: {port: 8080, read_timeout: 30s}

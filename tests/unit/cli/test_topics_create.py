@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Iterable
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import click
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic
 
 from ingestd.cli import topics
 from ingestd.cli.topics import ClusterError, Creation, Duration, wanted_topics
-from ingestd.config.schema import parse
+from ingestd.config.loading import parse
 from tests.support.command import Done, config_file, ingestd
 from tests.support.daemon_process import ALL_TOPICS, DEAD_LETTER, INPUT, TYPED
 
@@ -227,3 +228,42 @@ def test_a_bad_config_exits_78_and_makes_nothing(cluster: FakeCluster, tmp_path:
 def test_a_number_or_time_that_is_none_exits_2(cluster: FakeCluster, tmp_path: Path, words: tuple[str, ...]) -> None:
     done = create(tmp_path, *words)
     assert done.code == 2 and words[0] in done.err and cluster.asked == []
+
+
+class NoAnswer(Future):
+    """What became of a request that nobody answered in time."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        raise TimeoutError
+
+
+class SilentAdmin:
+    """An admin client whose futures run out of time."""
+
+    def describe_configs(self, resources: list[Any], **_: Any) -> dict[Any, Future]:
+        return {resource: NoAnswer() for resource in resources}
+
+    def list_consumer_group_offsets(self, groups: list[Any], **_: Any) -> dict[str, Future]:
+        return {group: NoAnswer() for group in groups}
+
+    def create_topics(self, new: list[NewTopic], **_: Any) -> dict[str, Future]:
+        return {topic.topic: NoAnswer() for topic in new}
+
+
+def test_an_answer_that_does_not_come_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "AdminClient", lambda options: SilentAdmin())
+    cluster = topics.Cluster(parse("").kafka)
+    for ask in (lambda: cluster.message_bytes_default(1), lambda: cluster.committed("group")):
+        with pytest.raises(ClusterError, match="no answer in time"):
+            ask()
+    (error,) = cluster.create([NewTopic("t", 1, 1)]).values()
+    assert error is not None and error.code() == KafkaError._TIMED_OUT
+
+
+def test_what_a_client_raised_is_one_line_whatever_it_carries() -> None:
+    told = [KafkaException(KafkaError(KafkaError._TIMED_OUT)), KafkaException("worded otherwise"), TimeoutError()]
+    assert [topics.no_answer(error) for error in told] == [
+        KafkaError(KafkaError._TIMED_OUT).str(),
+        "worded otherwise",
+        "no answer in time",
+    ]

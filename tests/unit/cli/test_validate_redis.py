@@ -1,12 +1,17 @@
 """What `validate` makes of a Redis's own words. In: INFO and a config. Out: faults, warnings and notes."""
 
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ingestd.cli.validate import Findings, RedisAnswer, judge_redis
+from ingestd.cli.validate import Findings, RedisAnswer, check_redis, judge_redis
+from ingestd.config.redis_options import Endpoint
 from ingestd.config.schema import RedisConfig
-from ingestd.pipeline.sinks.redis_server import Endpoint
 
 GOOD = {
     "redis_version": "7.0.15",
@@ -20,7 +25,7 @@ GOOD = {
 
 def judged(config: RedisConfig | None = None, save: str | None = "3600 1", **info: Any) -> Findings:
     findings = Findings()
-    answer = RedisAnswer(Endpoint("10.0.0.7", 6379, None, 0, None), GOOD | info, save)
+    answer = RedisAnswer(Endpoint("10.0.0.7", 6379, None, 0, False), GOOD | info, save)
     judge_redis(config or RedisConfig(), "redis.url", answer, findings)
     return findings
 
@@ -44,7 +49,7 @@ def test_a_version_that_is_too_old_is_a_fault_that_names_what_is_needed(version:
 
 def test_a_redis_that_does_not_tell_its_version_is_too_old() -> None:
     findings = Findings()
-    judge_redis(RedisConfig(), "redis.url", RedisAnswer(Endpoint("h", 1, None, 0, None), {}, None), findings)
+    judge_redis(RedisConfig(), "redis.url", RedisAnswer(Endpoint("h", 1, None, 0, False), {}, None), findings)
     assert [fault.what for fault in findings.faults] == ["Redis 0 is too old"]
 
 
@@ -90,3 +95,43 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         RedisConfig(wait_replicas=1), redis_version="5.0", role="slave", redis_mode="cluster", maxmemory_policy="x"
     )
     assert (len(findings.faults), len(findings.warnings), findings.exit_code) == (3, 2, 1)
+
+
+@contextmanager
+def server_that_says(*lines: str) -> Iterator[str]:
+    """Whoever connects and asks gets these lines. The URL of a server."""
+
+    class Says(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+            self.wfile.write("".join(f"{line}\r\n" for line in lines).encode())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Says) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"redis://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("lines", "path", "what"),
+    [
+        (["-NOAUTH Authentication required.", "$1"], "redis.password_file", "refuses the user or the password: NOAUTH"),
+        (["-WRONGPASS other words", "-NOAUTH x", "-NOAUTH x"], "redis.password_file", "or the password: WRONGPASS oth"),
+        (["-ERR AUTH <password> called without any"], "redis.password_file", "the user or the password: ERR AUTH"),
+        (["+OK", "+OK", "-NOPERM other words"], "redis.url", "answers with an error: NOPERM other words"),
+        (["+OK", "-ERR DB index is out of range"], "redis.url", "with an error: ERR DB index is out of range"),
+        (["-ERR max number of clients reached"], "redis.url", "with an error: ERR max number of clients reached"),
+        (["+OK", "+OK", "-LOADING Redis is loading"], "redis.url", "answers with an error: LOADING Redis is loading"),
+        (["HTTP/1.1 400 Bad Request"], "redis.url", "what answers there is no Redis: 'HTTP/1.1 400 Bad Request'"),
+        ([], "redis.url", "does not answer: it closed the connection"),
+    ],
+)
+def test_why_redis_refuses_is_told_by_its_own_line(lines: list[str], path: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret")
+    findings = Findings()
+    with server_that_says(*lines) as url:
+        check_redis(RedisConfig(url=url, password_file=str(tmp_path / "password")), findings)
+    (fault,) = findings.faults
+    assert fault.path == path and what in fault.what and "secret" not in str(fault)

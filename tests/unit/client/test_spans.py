@@ -17,14 +17,17 @@ from ingestd.client import (
     EventStreamingService,
     EventType,
     Level,
+    Producer,
+    PublishError,
     QueueFull,
     bind,
     current,
 )
 from ingestd.client.context import EMPTY, restore
-from ingestd.client.producing.handle import Handle, Record
+from ingestd.client.producing.shared_producer import Record, SharedProducer
 from ingestd.client.spans import UnknownSpan
-from ingestd.config.schema import Config, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from ingestd.errors import ConfigError
 from tests.support.fastpath import event, outcome, rule
 
@@ -41,11 +44,11 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Event]]:
     """Every event that would go to librdkafka; each is acknowledged at once."""
     SENT.clear()
 
-    def try_send(self: Handle, record: Record, owner: object) -> bool:
+    def try_send(self: SharedProducer, record: Record, owner: object) -> bool:
         SENT.append(Event.from_json(record[1].to_json()))
         return True
 
-    monkeypatch.setattr(Handle, "try_send", try_send)
+    monkeypatch.setattr(SharedProducer, "try_send", try_send)
     yield SENT
     restore(EMPTY)  # a span that another thread ended leaves the thread that began it where it was
 
@@ -166,7 +169,7 @@ def test_what_is_not_sampled_has_ids_all_the_same(sent: list[Event]):
 
 
 def test_a_full_queue_never_blocks_a_span(service: EventStreamingService, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Handle, "try_send", lambda *arguments: False)
+    monkeypatch.setattr(SharedProducer, "try_send", lambda *arguments: False)
     with service.trace("work"):
         pass
     assert service.lost_count == 2
@@ -174,7 +177,7 @@ def test_a_full_queue_never_blocks_a_span(service: EventStreamingService, monkey
     def closed(*arguments: object) -> bool:
         raise QueueFull("closed")
 
-    monkeypatch.setattr(Handle, "try_send", closed)
+    monkeypatch.setattr(SharedProducer, "try_send", closed)
     with service.trace("work"):
         pass
     assert service.lost_count == 4
@@ -205,3 +208,24 @@ def test_a_config_file_may_be_named(tmp_path):
     path.write_text("kafka: {broker: x}\n")
     with pytest.raises(ConfigError, match="kafka.broker"):
         EventStreamingService(str(path))
+
+
+def test_a_block_that_ends_with_events_given_up_closes_the_look_ups_too(monkeypatch: pytest.MonkeyPatch):
+    class Store:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    def give_up(self: Producer, timeout_s: float | None = None) -> None:
+        raise PublishError("3 events were given up")
+
+    monkeypatch.setattr(Producer, "close", give_up)
+    store = Store()
+    with pytest.raises(PublishError, match="given up"):
+        with EventStreamingService(config(), librdkafka={"log_level": 0}) as service:
+            service._store = store  # type: ignore[assignment]
+    assert store.closed
+    with pytest.raises(ZeroDivisionError):
+        with EventStreamingService(config(), librdkafka={"log_level": 0}):
+            raise ZeroDivisionError  # which the events that were given up do not hide

@@ -2,8 +2,10 @@
 
 import pytest
 
-from ingestd.config.checks import RANGES, RULE_TOPICS_MAX, check, ensure, never_inputs
-from ingestd.config.schema import Config, parse
+from ingestd.config.checks import RULE_TOPICS_MAX, check, ensure, never_inputs
+from ingestd.config.keys import Range, keys
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from ingestd.errors import ConfigError, Problem
 
 
@@ -50,15 +52,25 @@ def test_ensure_raises_with_all_of_them_and_the_file() -> None:
     assert caught.value.source == "here.yaml"
 
 
-@pytest.mark.parametrize(("section", "key", "least", "most", "why"), RANGES)
-def test_a_number_outside_its_range_is_refused(section: str, key: str, least: int, most: int, why: str) -> None:
-    path = f"{section}.{key}"
-    assert path in paths_of(f"{section}: {{{key}: {least - 1}}}")
-    assert path in paths_of(f"{section}: {{{key}: {most + 1}}}")
-    assert why
+RANGES = [(path, field.range) for path, field in keys(Config) if field.range]
 
 
-@pytest.mark.parametrize("rate", ["-0.1", "1.1", ".nan", ".inf"])
+def with_value(path: str, value: float) -> str:
+    sections = path.split(".")
+    return "{" + ": {".join(sections) + f": {value}" + "}" * len(sections)
+
+
+@pytest.mark.parametrize(("path", "range"), RANGES, ids=[path for path, _ in RANGES])
+def test_a_number_outside_its_range_is_refused(path: str, range: Range) -> None:
+    def is_refused(value: float) -> bool:
+        return (path, range.why) in [(problem.path, problem.mend) for problem in problems_of(with_value(path, value))]
+
+    step = 0.001 if range.unit == "share" else 1
+    assert is_refused(range.least - step) and is_refused(range.most + step)
+    assert is_refused(range.least) == range.above and not is_refused(range.most)
+
+
+@pytest.mark.parametrize("rate", ["-0.1", "1.1"])
 def test_a_sampling_rate_is_from_0_to_1(rate: str) -> None:
     path = "observability.event_streaming.trace_sampling_rate"
     assert paths_of(f"observability: {{event_streaming: {{trace_sampling_rate: {rate}}}}}") == [path]
@@ -233,7 +245,18 @@ def test_a_password_in_the_url_is_pointed_to_its_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://localhost", "localhost:6379", "", "redis://h:99999", "redis://h/x", "redis://h:port"]
+    "url",
+    [
+        "http://localhost",
+        "localhost:6379",
+        "",
+        "redis://h:99999",
+        "redis://h/x",
+        "redis://h:port",
+        "redis://h?db=x",
+        "redis://h?socket_timeout=5",
+        "rediss://h?ssl_cert_reqs=none",
+    ],
 )
 def test_a_url_that_is_not_of_redis_is_refused(url: str) -> None:
     assert paths_of(f"redis: {{url: '{url}'}}") == ["redis.url"]
@@ -246,6 +269,8 @@ def test_a_url_that_is_not_of_redis_is_refused(url: str) -> None:
         "rediss://10.0.0.1:6380/2",
         "unix:///run/redis/redis.sock",
         "redis://[::1]:6379",
+        "redis://h?db=3",
+        "unix:///run/redis.sock?db=2",
         "redis://redis-cluster-ip.example.org:6379/0",
     ],
 )
@@ -292,12 +317,11 @@ def test_http_may_be_an_address_a_socket_or_off(listen: str) -> None:
         ("action: drop, topics: [a]", "rules[0].topics"),
         ("action: sample", "rules[0].rate"),
         ("action: sample, rate: 1.5", "rules[0].rate"),
-        ("action: sample, rate: .nan", "rules[0].rate"),
         ("action: keep, rate: 0.5", "rules[0].rate"),
         ("action: drop, match: {types: [logs]}", "rules[0].match.types"),
         ("action: drop, match: {types: [LOG]}", "rules[0].match.types"),
         ("action: drop, match: {levels: [loud]}", "rules[0].match.levels"),
-        ("action: copy, topics: [observability.events]", "kafka.input_topics"),
+        ("action: copy, topics: [observability.events]", "kafka.topics.observability_events"),
     ],
 )
 def test_a_rule_that_can_not_work_is_refused(rest: str, path: str) -> None:
@@ -357,3 +381,26 @@ def test_an_old_topic_is_one_of_its_own(topic: str) -> None:
 
 def test_two_kinds_of_old_messages_need_two_topics() -> None:
     assert old_topics("crypto", "crypto") == ["kafka.topics.processed_data"]
+
+
+def test_a_bad_name_is_reported_under_the_key_that_has_it() -> None:
+    assert paths_of("kafka: {index_only_topics: ['a b']}") == ["kafka.index_only_topics"]
+    assert paths_of("kafka: {topics: {observability_events: 'a b'}}") == ["kafka.topics.observability_events"]
+
+
+@pytest.mark.parametrize("text", ["^" + "(" * 100_000, "^(((a{1,99}){1,99}){1,99})", "^" + "a" * 2000])
+def test_an_expression_that_would_take_all_memory_is_refused(text: str) -> None:
+    assert paths_of(f"kafka: {{input_topics: ['{text}']}}") == ["kafka.input_topics"]
+
+
+def test_topics_of_all_rules_together_are_limited() -> None:
+    rules = "".join(f"- {{name: r{n}, action: route, topics: [{', '.join(f't{n}-{m}' for m in range(30))}]}}\n"
+                    for n in range(40))  # fmt: skip
+    assert "rules" in paths_of(f"rules:\n{rules}")
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "a\u00ad\u2028b"])
+def test_a_host_that_can_not_be_looked_up_is_refused_everywhere(host: str) -> None:
+    assert paths_of(f"kafka: {{brokers: ['{host}:1']}}")
+    assert paths_of(f"http: {{listen: '{host}:1'}}")
+    assert paths_of(f"redis: {{sentinel: {{master: m, nodes: ['{host}:1']}}}}")

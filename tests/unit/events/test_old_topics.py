@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from ingestd._fastpath import Batch, IndexCache, process_batch
-from ingestd.config.schema import Config, parse
+from ingestd.config.loading import parse
+from ingestd.config.schema import Config
 from ingestd.events.old_topics import PROCESSED, RAW, Converter, NoEvent, convert, time_text
 from ingestd.events.vocabulary import DEAD_LETTER_TOPIC_INDEX, EventType, Fault, Verdict
 from tests.support.fastpath import NOW_S, TIMESTAMP_MS, table
@@ -112,14 +113,14 @@ def test_what_has_not_the_shape_is_no_event(payload: bytes, fault: Fault):
 def processed(*rows: tuple[Any, ...], topics: dict[str, str]) -> Batch:
     batch = Batch(16)
     batch.load(rows)
-    Converter(topics, "pipeline", 2000)(batch, lambda slot: ("new", "old.raw", "old.processed")[slot])
+    Converter(topics, "pipeline", 2000)(batch, lambda index: ("new", "old.raw", "old.processed")[index])
     process_batch(batch, table(event_bytes_max=2000), IndexCache(16), NOW_S)
     return batch
 
 
-def row(slot: int, payload: bytes | None, offset: int) -> tuple[Any, ...]:
-    name = ("new", "old.raw", "old.processed")[slot]
-    return (payload, TIMESTAMP_MS, name, slot, 0, offset, None, False)
+def row(index: int, payload: bytes | None, offset: int) -> tuple[Any, ...]:
+    name = ("new", "old.raw", "old.processed")[index]
+    return (payload, TIMESTAMP_MS, name, index, 0, offset, None, False)
 
 
 def test_old_and_new_topics_stand_in_one_batch_each_judged_by_its_own_measure():
@@ -159,5 +160,5 @@ def test_old_and_new_topics_stand_in_one_batch_each_judged_by_its_own_measure():
 def test_old_topics_are_inputs_with_a_key_each():
     config = parse("kafka: {topics: {raw_data: crypto.raw, processed_data: crypto.processed}}")
     assert config.input_topics() == ["observability.events", "crypto.raw", "crypto.processed"]
-    assert config.legacy_topics() == {"crypto.raw": RAW, "crypto.processed": PROCESSED}
-    assert Config().legacy_topics() == {}
+    assert config.old_topics() == {"crypto.raw": RAW, "crypto.processed": PROCESSED}
+    assert Config().old_topics() == {}

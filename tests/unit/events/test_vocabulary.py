@@ -1,8 +1,13 @@
 """The compiled side and vocabulary.py use the same numbers and words."""
 
+from typing import get_args
+
+from ingestd import client
 from ingestd._fastpath import STRING_FIELDS, VOCABULARY
+from ingestd.config import keys
+from ingestd.config.schema import StorageConfig, TopicsConfig
 from ingestd.events import vocabulary
-from ingestd.events.vocabulary import Action, EventType, Fault, Level, PartitionBy, Verdict
+from ingestd.events.vocabulary import TYPED_TOPIC_KEYS, Action, EventType, Fault, Level, PartitionBy, Verdict
 from tests.support import model as twin
 from tests.support.fastpath import event, outcome
 from tests.support.shapes import TEN_STRING_FIELDS
@@ -49,3 +54,17 @@ def test_ten_fields_must_be_strings():
 def test_every_fault_has_a_message_and_a_stage():
     faults = set(Fault) - {Fault.NONE}
     assert set(vocabulary.FAULT_MESSAGES) == set(vocabulary.FAULT_STAGES) == faults
+
+
+def test_every_type_has_one_topic_key_and_the_config_knows_the_type_by_the_same_words():
+    assert TYPED_TOPIC_KEYS == tuple(kind.topic_key for kind in EventType)
+    fields = {field.name: field for field in keys.fields(TopicsConfig)}
+    for name, key in zip(vocabulary.TYPE_NAMES, TYPED_TOPIC_KEYS, strict=True):
+        assert f"events of type {name} go" in fields[key].key.meaning
+    types = {field.name: field for field in keys.fields(StorageConfig)}["types"]
+    assert get_args(get_args(types.kind)[0]) == types.default == vocabulary.TYPE_NAMES
+
+
+def test_the_client_library_has_the_same_types_and_levels():
+    assert tuple(client.EventType) == vocabulary.TYPE_NAMES
+    assert tuple(client.Level) == vocabulary.LEVEL_NAMES

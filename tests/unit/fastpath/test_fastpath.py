@@ -238,7 +238,7 @@ def test_without_any_correlation_there_is_no_index_of_it():
 # The batch
 
 
-def test_spans_count_what_came_and_how_it_ended():
+def test_runs_count_what_came_and_how_it_ended():
     rules, _ = compiled([rule("drop", types=["metric"])])
     rows = [
         record(event(), 10, partition=0, timestamp_ms=111),
@@ -247,7 +247,7 @@ def test_spans_count_what_came_and_how_it_ended():
         record(event(), 6, partition=1),
         record(b"", 19, partition=0),
     ]
-    first, second = run_records(rows, table(rules)).spans()
+    first, second = run_records(rows, table(rules)).runs()
     assert (first.partition, first.first_offset, first.last_offset, first.first_timestamp_ms) == (0, 10, 19, 111)
     assert (first.received_count, first.dropped_count, first.dead_count) == (3, 1, 1)
     assert (second.partition, second.first_offset, second.last_offset) == (1, 5, 6)
@@ -265,7 +265,7 @@ def test_a_batch_can_be_filled_again():
 
 def test_an_empty_batch_has_nothing_to_do():
     batch = run_records([], table())
-    assert (batch.sends(), batch.resp(), batch.verdicts(), batch.reply_ends(), batch.spans()) == ([], b"", [], [], [])
+    assert (batch.sends(), batch.resp(), batch.verdicts(), batch.reply_ends(), batch.runs()) == ([], b"", [], [], [])
 
 
 def test_a_batch_takes_no_more_records_than_it_has_room_for():
@@ -282,4 +282,4 @@ def test_an_event_that_a_sink_refuses_counts_as_dead_once():
     rules, _ = compiled([rule("drop", types=["metric"])])
     batch = run_records([record(event()), record(event(type="metric")), record(b"")], table(rules))
     assert [batch.mark_dead(index) for index in (0, 1, 2, 0, 1)] == [True, True, False, False, False]
-    assert (batch.spans()[0].dropped_count, batch.spans()[0].dead_count) == (0, 3)
+    assert (batch.runs()[0].dropped_count, batch.runs()[0].dead_count) == (0, 3)

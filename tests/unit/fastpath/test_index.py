@@ -276,7 +276,7 @@ def test_indexes_that_push_each_other_out_are_trimmed_all_the_same():
 # After a reconnect
 
 
-def test_the_bytes_made_anew_after_a_reconnect_set_every_ttl():
+def test_the_bytes_built_again_after_a_reconnect_set_every_ttl():
     rows = [record(event(id=f"i{n}", correlation_id="c", trace_id=f"t{n % 3}"), n) for n in range(20)]
     rows.append(record(b"", 20))
     cache, route_table = IndexCache(1024), table()

@@ -33,7 +33,7 @@ class Looking:
         batch = Batch(max(1, len(values)))
         batch.load([record(value, offset) for offset, value in enumerate(values)])
         process_batch(batch, self.table, IndexCache(16), NOW_S)
-        self.taps.look(batch, lambda slot: "in", OUTPUTS)
+        self.taps.look(batch, lambda index: "in", OUTPUTS)
         return batch
 
 

@@ -11,7 +11,8 @@ from ingestd.config.schema import Config
 from ingestd.pipeline.engine import HELD_SAMPLES, Engine, Limits
 from ingestd.pipeline.ledger import Ledger
 from ingestd.pipeline.route_table import table_arguments
-from ingestd.telemetry.metrics import Books, Counters
+from ingestd.telemetry.metrics import Books
+from tests.support.runtime import runtime_for_tests
 
 
 class HeldSink:
@@ -19,15 +20,15 @@ class HeldSink:
 
     def __init__(self) -> None:
         self.held: list[Batch] = []
-        self.buried: list[list[int]] = []
+        self.dead_lettered: list[list[int]] = []
         self.on_done = lambda batch: None
 
     def submit(self, batch: Batch) -> None:
-        batch.slot = None
+        batch.refused_records = None
         self.held.append(batch)
 
-    def bury(self, batch: Batch, record_indexes: list[int]) -> None:
-        self.buried.append(record_indexes)
+    def add_dead_letters(self, batch: Batch, record_indexes: list[int]) -> None:
+        self.dead_lettered.append(record_indexes)
         for index in record_indexes:
             batch.mark_dead(index)
         self.held.append(batch)
@@ -45,7 +46,7 @@ class EndlessSource:
         self.records = records
         self.size_bytes = size_bytes
 
-    def topic(self, slot: int) -> str:
+    def topic(self, index: int) -> str:
         return "in"
 
     def take(self, batch: Batch, records_max: int) -> bool:
@@ -61,22 +62,22 @@ class World:
 
     def __init__(self, source: EndlessSource, **limits: int) -> None:
         self.source, self.kafka, self.redis = source, HeldSink(), HeldSink()
-        self.ledger, self.books, self.counters = Ledger(), Books(), Counters()
+        self.ledger, self.books = Ledger(), Books()
         self.ledger.assign("in", 0, 0)
         settings = {"batch_events_max": 100, "in_flight_events_max": 1000, "held_bytes_max": 1 << 30} | limits
         table = RouteTable((), **table_arguments(Config()))
+        runtime = runtime_for_tests(logging.getLogger("test"), wall_s=lambda: 0.0)
+        self.counters = runtime.counters
         self.engine = Engine(
-            Limits(**settings),
-            table,
-            IndexCache(),
-            self.ledger,
-            self.books,
-            self.counters,
-            lambda: 0.0,
-            logging.getLogger("test"),
+            limits=Limits(**settings),
+            table=table,
+            cache=IndexCache(),
+            ledger=self.ledger,
+            books=self.books,
+            runtime=runtime,
         )
         self.kafka.on_done, self.redis.on_done = self.engine.kafka_done, self.engine.redis_done
-        self.engine.connect(source, self.kafka, self.redis)
+        self.engine.connect(source=source, kafka=self.kafka, redis=self.redis)
 
     async def pump(self) -> None:
         self.engine.pump()
@@ -120,7 +121,10 @@ def test_back_pressure_that_lasts_is_counted_and_said_with_the_sink_and_so_is_it
         world.redis.release()
         await world.pump()
         world.engine.sample()
-        assert caplog.messages == ["nothing more is taken until a sink has answered", "events are taken again"]
+        assert caplog.messages == [
+            "nothing more is taken until a sink has answered",
+            "reading resumed, the sinks have answered",
+        ]
 
     with caplog.at_level(logging.INFO, "test"):
         asyncio.run(work())
@@ -185,9 +189,9 @@ def test_a_record_that_redis_refused_becomes_a_dead_letter_before_its_offset_is_
         world = World(EndlessSource(records=10))
         await world.pump()
         world.kafka.release()
-        world.redis.held[0].slot = [3]
+        world.redis.held[0].refused_records = [3]
         world.redis.release()
-        assert world.kafka.buried == [[3]] and world.ledger.take_storable() == []
+        assert world.kafka.dead_lettered == [[3]] and world.ledger.take_storable() == []
         world.kafka.release()
         assert world.ledger.take_storable()[0].next_offset == 10
         account = world.books.as_dict()["in"]

@@ -1,48 +1,44 @@
 """The source with a group and a cluster that say what they are told to: where it begins, and that it always answers."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from random import Random
 
 from ingestd._fastpath import Batch
-from ingestd._librdkafka import KafkaNotice, PartitionOffset, RecordError
-from ingestd.pipeline.ledger import Ledger, LedgerSpan
-from ingestd.pipeline.source import AUTO_OFFSET_RESET, Source
+from ingestd._librdkafka import ErrorCode, KafkaNotice, PartitionOffset, RecordError
+from ingestd.pipeline.ledger import Ledger, LedgerRun
+from ingestd.pipeline.source import Source
 from ingestd.telemetry.happenings import GIVEN_BACK
-from ingestd.telemetry.metrics import Books, Counters
+from ingestd.telemetry.metrics import Books
 from tests.support.fake_consumer import FakeConsumer
 from tests.support.harness import until
+from tests.support.runtime import quiet_log, runtime_for_tests
 
 IN_0, IN_1, OTHER_0 = ("in", 0), ("in", 1), ("other", 0)
 NOT_LEADER, UNSTABLE_OFFSET_COMMIT = 6, 88
 
 
 class World:
-    """A source, its ledger and books; nothing is taken, so that spans are opened by the test."""
+    """A source, its ledger and books; nothing is taken, so that runs are opened by the test."""
 
     def __init__(self, consumer: FakeConsumer, auto_offset_reset: str) -> None:
-        self.ledger, self.books, self.counters = Ledger(), Books(), Counters()
-        log = logging.getLogger("ingestd.test")
-        log.addHandler(logging.NullHandler())
-        log.propagate = False
+        self.ledger, self.books = Ledger(), Books()
         self.holds = 0
         self.notices: list[KafkaNotice] = []
         self.source = Source(
-            consumer,
-            ["in"],
-            {},
-            auto_offset_reset,
-            0.05,
-            self.ledger,
-            self.books,
-            self.counters,
-            self.notices.append,
-            log,
-            Random(1),
+            consumer=consumer,
+            topics=["in"],
+            never_inputs={},
+            auto_offset_reset=auto_offset_reset,
+            drain_timeout_s=0.05,
+            ledger=self.ledger,
+            books=self.books,
+            on_notice=self.notices.append,
+            runtime=runtime_for_tests(quiet_log()),
         )
-        self.source.connect(self._pump, lambda: self._hold(1), lambda: self._hold(-1), self._drained)
+        self.source.connect(
+            pump=self._pump, hold=lambda: self._hold(1), resume=lambda: self._hold(-1), drained=self._drained
+        )
 
     def _pump(self) -> None:
         self.source.take(Batch(1), 1)
@@ -76,7 +72,7 @@ def run(work: Callable) -> None:
 
 
 def out_of_range(topic: str, partition: int) -> RecordError:
-    return RecordError(AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition, 500)
+    return RecordError(ErrorCode.AUTO_OFFSET_RESET, "_AUTO_OFFSET_RESET", "", topic, partition)
 
 
 def test_what_came_before_the_source_listened_is_served():
@@ -148,7 +144,7 @@ def test_a_revoke_of_what_could_not_be_assigned_yet_is_answered_and_the_rest_is_
     run(work)
 
 
-def test_a_position_that_is_gone_is_left_once_and_the_start_is_committed():
+def test_a_position_that_was_deleted_is_left_once_and_the_start_is_committed():
     async def work() -> None:
         consumer = FakeConsumer()
         consumer.group_offsets[IN_0] = PartitionOffset(*IN_0, 500)
@@ -156,10 +152,10 @@ def test_a_position_that_is_gone_is_left_once_and_the_start_is_committed():
             consumer.rebalance("assign", IN_0)
             await until(made.ledger.partitions, "it is assigned")
             made.books.received("in", 10)
-            made.ledger.open(1, [LedgerSpan(*IN_0, 500, 509, 10, -1)])
+            made.ledger.open(1, [LedgerRun(*IN_0, 500, 509, 10, -1)])
             consumer.limits[IN_0] = (600, 1000)
             consumer.record_errors = [out_of_range(*IN_0), out_of_range(*IN_0)]
-            await until(lambda: consumer.commits, "it is read anew")
+            await until(lambda: consumer.commits, "it is read again")
             assert consumer.assigns == [[(*IN_0, 500)], [(*IN_0, 600)]]
             assert consumer.commits == [(*IN_0, 600, -1, b"")]
             assert made.source.missed == 100 and made.ledger.finish(1) == [False]
@@ -176,15 +172,15 @@ def test_an_error_of_a_partition_that_was_given_back_harms_nobody():
             await until(made.ledger.partitions, "it is assigned")
             made.source._on_record_error(out_of_range(*OTHER_0))
             made.source._on_record_error(out_of_range(*IN_1))
-            made.source._fence([IN_1], GIVEN_BACK, "given_back")
+            made.source._assignment.forget([IN_1], GIVEN_BACK, "given_back")
             consumer.record_errors = [out_of_range(*IN_0)]
-            await until(lambda: len(consumer.assigns) == 2, "what is still there is read anew")
+            await until(lambda: len(consumer.assigns) == 2, "what is still there is read again")
             assert made.ledger.partitions() == [IN_0]
 
     run(work)
 
 
-def test_a_partition_is_not_read_anew_while_the_group_waits_for_an_answer():
+def test_a_partition_is_not_read_again_while_the_group_waits_for_an_answer():
     async def work() -> None:
         consumer = FakeConsumer()
         async with world(consumer) as made:
@@ -217,7 +213,7 @@ def test_eager_partitions_that_were_never_committed_stay_where_they_stand():
             consumer.rebalance("assign", IN_0, IN_1)
             await until(made.ledger.partitions, "it is assigned")
             consumer.record_errors = [out_of_range(*IN_0)]
-            await until(lambda: len(consumer.assigns) == 2, "it is read anew")
+            await until(lambda: len(consumer.assigns) == 2, "it is read again")
             assert consumer.assigns[1] == [(*IN_0, 0), (*IN_1, 0)]
 
     run(work)
@@ -229,13 +225,13 @@ def test_a_commit_of_the_old_log_never_carries_the_id_of_the_new_one():
         consumer.ids["in"] = "old"
         async with world(consumer) as made:
             consumer.rebalance("assign", IN_0)
-            await until(lambda: made.source._topic_ids, "the id is known")
+            await until(lambda: made.source._topic_ids.known, "the id is known")
             consumer.ids["in"] = "new"
             consumer.errors["list_offsets"] = NOT_LEADER
-            following = asyncio.create_task(made.source._follow_topic_ids({"in"}))
+            following = asyncio.create_task(made.source._check_topic_ids({"in"}))
             asked_count = consumer.questions.count("list_offsets")
             await until(lambda: consumer.questions.count("list_offsets") > asked_count, "the start is asked for")
-            made.ledger.open(1, [LedgerSpan(*IN_0, 0, 9, 10, -1)])
+            made.ledger.open(1, [LedgerRun(*IN_0, 0, 9, 10, -1)])
             made.ledger.finish(1)
             made.source.store()
             assert consumer.stored[-1] == (*IN_0, 10, -1, b"topic_id=old")
@@ -255,22 +251,22 @@ def test_a_commit_that_was_made_under_another_topic_id_is_not_believed():
         consumer.group_offsets[IN_1] = PartitionOffset(*IN_1, 80, -1, b"topic_id=new")
         async with world(consumer) as made:
             consumer.rebalance("assign", IN_0, IN_1)
-            await until(lambda: len(consumer.assigns) == 2, "one is read anew")
+            await until(lambda: len(consumer.assigns) == 2, "one is read again")
             assert consumer.assigns == [[(*IN_0, 70), (*IN_1, 80)], [(*IN_0, 0)]]
             assert made.ledger.next_offset(*IN_1) == 80
 
     run(work)
 
 
-def test_a_topic_that_is_gone_is_no_topic_that_was_made_anew():
+def test_a_topic_that_was_deleted_is_no_topic_that_was_recreated():
     async def work() -> None:
         consumer = FakeConsumer()
         consumer.ids["in"] = "old"
         async with world(consumer) as made:
             consumer.rebalance("assign", IN_0)
-            await until(lambda: made.source._topic_ids, "the id is known")
+            await until(lambda: made.source._topic_ids.known, "the id is known")
             consumer.ids["in"], consumer.errors["describe_topics"] = "AAAAAAAAAAAAAAAAAAAAAA", 3
-            await made.source._follow_topic_ids({"in"})
-            assert len(consumer.assigns) == 1 and made.source._topic_ids == {"in": "old"}
+            await made.source._check_topic_ids({"in"})
+            assert len(consumer.assigns) == 1 and made.source._topic_ids.known == {"in": "old"}
 
     run(work)

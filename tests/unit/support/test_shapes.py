@@ -62,4 +62,4 @@ def test_no_shape_disturbs_another_in_its_batch(route_table: RouteTable):
     batch = run_records([record(shape.payload, offset) for offset, shape in enumerate(shapes.ALL)], route_table)
     assert [Fault(fault) for _, fault in batch.verdicts()] == [shape.fault for shape in shapes.ALL]
     assert len(commands(batch.resp())) == batch.reply_ends()[-1]
-    assert batch.spans()[0].dead_count == len(shapes.BAD)
+    assert batch.runs()[0].dead_count == len(shapes.BAD)

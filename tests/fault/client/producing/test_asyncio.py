@@ -98,7 +98,7 @@ def test_a_full_queue_waits_without_blocking_the_loop_and_then_raises(cluster: M
         while not full.done():
             await asyncio.sleep(0.005)
             turns += 1
-        assert turns > 10 and time.monotonic() - started_s >= 0.3
+        assert turns > 2 and time.monotonic() - started_s >= 0.3
         with pytest.raises(QueueFull):
             await full
         with pytest.raises(QueueFull):

@@ -212,7 +212,7 @@ def test_after_a_fatal_error_a_new_producer_takes_the_next_event(cluster: MockCl
         failure = future.exception(WAIT_S)
         assert failure is None or isinstance(failure, DeliveryFailed)
         if failure is not None:
-            wait_until(lambda: "librdkafka gave up a producer" in lines.messages(), "it is said")
+            wait_until(lambda: "fatal error of librdkafka, the producer is replaced" in lines.messages(), "it is said")
         wait_until(lambda: delivered(producer), "the next event is delivered")
 
 
@@ -289,7 +289,7 @@ def test_a_token_is_asked_of_the_program_and_a_failure_is_said(lines: LogLines):
     options = {**sasl, "oauth_cb": refresh, "log_level": 0}
     with Producer("127.0.0.1:1", TOPIC, "s", librdkafka=options):
         wait_until(lambda: asked == ["scope=x"], "the program is asked for a token", 30)
-        wait_until(lambda: "a callback failed" in lines.messages(), "its failure is said", 30)
+        wait_until(lambda: "a delivery callback raised an exception" in lines.messages(), "its failure is said", 30)
 
 
 def test_a_callback_can_not_wait_for_room(cluster: MockCluster):

@@ -7,8 +7,8 @@ import pytest
 
 from ingestd._librdkafka import MockCluster
 from ingestd.client.consuming.async_consumer import AsyncConsumer
+from ingestd.client.consuming.dead_letters import DeadLetterFailed
 from ingestd.client.consuming.filters import EventFilter
-from ingestd.client.consuming.intake import DeadLetterFailed
 from ingestd.client.events import Event
 from tests.support.harness import committed, event, publish, read_all
 

@@ -301,7 +301,7 @@ def test_a_value_that_is_no_event_is_named_and_hides_no_other(
     page = both.page("c1")
     assert ids(page.events) == ["e0", "e2"]
     assert page.unreadable == ("events:metric:e1",)
-    assert "values in Redis are no events" in caplog.text
+    assert "values in Redis cannot be read as events" in caplog.text
     with pytest.raises(InvalidEvent):
         both.get("e1")
 

@@ -114,7 +114,7 @@ def test_the_sentinels_say_where_the_master_is(node: RedisNode, tmp_path: Path) 
 
         def answers() -> bool:
             try:
-                with redis.Redis(port=port) as client:
+                with redis.Redis(host="127.0.0.1", port=port) as client:
                     return bool(client.ping())
             except redis.RedisError:
                 return False

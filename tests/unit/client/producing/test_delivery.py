@@ -115,7 +115,7 @@ def test_after_a_fork_a_future_of_the_parent_says_so(reports: Reports):
 @pytest.mark.parametrize("seal_after", [0, 3, 5])
 def test_a_batch_is_done_once_when_all_reports_and_the_seal_are_there(reports: Reports, seal_after: int):
     future = BatchFuture(reports.origin)
-    batch = BatchReports(reports.origin, None, future.settle)
+    batch = BatchReports(reports.origin, None, future.finish)
     for number in range(6):
         if number == seal_after:
             batch.seal(5)
@@ -127,7 +127,7 @@ def test_a_batch_is_done_once_when_all_reports_and_the_seal_are_there(reports: R
 
 def test_a_batch_names_what_failed(reports: Reports):
     future = BatchFuture(reports.origin)
-    batch = BatchReports(reports.origin, None, future.settle)
+    batch = BatchReports(reports.origin, None, future.finish)
     batch.delivered(1, 7, 1)
     batch.failed(TOPIC_AUTHORIZATION_FAILED, b'{"id":"x"}')
     batch.seal(2)
@@ -139,5 +139,5 @@ def test_a_batch_names_what_failed(reports: Reports):
 
 def test_an_empty_batch_is_done_at_once(reports: Reports):
     future = BatchFuture(reports.origin)
-    BatchReports(reports.origin, None, future.settle).seal(0)
+    BatchReports(reports.origin, None, future.finish).seal(0)
     assert future.result(0) == 0

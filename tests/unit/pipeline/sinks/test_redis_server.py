@@ -1,38 +1,12 @@
 """Where Redis is and who asks it. In: a config. Out: an endpoint, facts, or the error at the first refusal."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 import redis
 
 from ingestd.config.schema import RedisConfig, SentinelConfig
-from ingestd.pipeline.sinks.redis_server import Endpoint, credentials, find_endpoint, read_facts
-
-
-@pytest.mark.parametrize(
-    ("url", "expected", "shown"),
-    [
-        ("redis://h", Endpoint("h", 6379, None, 0, None), "h:6379"),
-        ("redis://10.0.0.1:7000/3", Endpoint("10.0.0.1", 7000, None, 3, None), "10.0.0.1:7000"),
-        ("unix:///run/redis.sock?db=2", Endpoint("localhost", 6379, "/run/redis.sock", 2, None), "/run/redis.sock"),
-    ],
-)
-def test_the_url_says_where_and_which_database(url: str, expected: Endpoint, shown: str) -> None:
-    found = asyncio.run(find_endpoint(RedisConfig(url=url)))
-    assert found == expected and str(found) == shown
-
-
-def test_tls_is_for_rediss_alone() -> None:
-    assert asyncio.run(find_endpoint(RedisConfig(url="rediss://h"))).tls is not None
-
-
-def test_a_changed_password_is_used_at_the_next_connect(tmp_path: Path) -> None:
-    file = tmp_path / "password"
-    config = RedisConfig(username="me", password_file=str(file))
-    for password in ("first", "second"):
-        file.write_text(password + "\n")
-        assert credentials(config) == ("me", password)
+from ingestd.pipeline.sinks.redis_server import find_endpoint, read_facts
 
 
 @pytest.mark.parametrize("sentinel", [False, True])

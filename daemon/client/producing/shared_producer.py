@@ -1,11 +1,15 @@
-"""One librdkafka producer a process, by the native edge. Bytes in; delivery reports out, to the owner given with each.
+"""The librdkafka producer of one Producer, shared by all threads, and the thread that serves its delivery reports.
 
-A thread of its own serves the reports. It waits without the interpreter's lock, and tells owners of all that have come
-by then in one go: beside a thread that computes it waits 5 ms for the lock (sys.getswitchinterval), and once for many.
-Room in a full queue is made by that thread alone, so its callbacks can't wait for room.
+Non-obvious: the delivery thread reports all that has come under one hold of the interpreter's lock. One that takes it
+for each report waits 5 ms for each beside a thread that computes (sys.getswitchinterval): 200 a second, and the queue
+runs full. What librdkafka frees with the reports is freed without the lock.
 
-After a fork librdkafka's threads are in the parent only, and what a child gave it would lie there for ever, without an
-error. So a child forgets the producer that it inherited, and its first event makes a new one.
+Non-obvious: room in a full queue is made by the delivery thread alone, and a flush waits for it. librdkafka does not
+poll by itself where reports are events. So a callback of a delivery can neither flush, nor close, nor wait for room.
+
+Non-obvious: the child of a fork abandons the producer that it inherited. librdkafka's threads are in the parent only:
+what a child gave it would lie there for ever without an error, and `rd_kafka_destroy` would wait for those threads. The
+child's first event makes a new one.
 """
 
 import logging
@@ -13,21 +17,21 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NoReturn, Protocol
 
-from ..._librdkafka import EventBatch, KafkaNotice, RecordWriter, Sender, error_name, error_text
+from ..._librdkafka import ErrorCode, EventBatch, KafkaNotice, RecordWriter, Sender, error_name, error_text
 from ...errors import KafkaFailure
 from ...rate_limited_log import RateLimitedLog
 from ..events import Event
-from .delivery import DeliveryFailed, Origin, ProducerClosed, PublishError, QueueFull
+from .delivery import BatchFailed, BatchReports, DeliveryFailed, Origin, ProducerClosed, PublishError, QueueFull
 
 Record = tuple[RecordWriter, Event, bool]  # who writes it, a checked event, whether its trace is sampled
 RefreshToken = Callable[[str], tuple[Any, ...]]
 
 
 class Owner(Protocol):
-    """Who is told what became of a record. Runs on: the delivery thread."""
+    """Gets the reports of its records. Runs on: the delivery thread."""
 
     def delivered(self, partition: int, offset: int, count: int) -> None:
         """`count` records of this owner are in the partition; `offset` is the last one's."""
@@ -36,9 +40,9 @@ class Owner(Protocol):
         """One record was not delivered. code: librdkafka's."""
 
 
-QUEUE_FULL: Final = -184  # _QUEUE_FULL
-DESTROYED: Final = -197  # _DESTROY: another thread has given this producer up meanwhile
-FATAL: Final = -150  # _FATAL: this producer takes nothing any more
+# Plain numbers: these are compared for each event.
+QUEUE_FULL: Final = ErrorCode.QUEUE_FULL.value
+DESTROYED: Final = ErrorCode.DESTROY.value  # another thread has given this producer up meanwhile
 # How long the thread waits for reports before it looks whether it is to end; it is woken for that.
 SERVE_MS: Final = 1000
 # A wake-up for room may be missed by a sender that is just about to wait.
@@ -49,21 +53,23 @@ WARN_INTERVAL_S: Final = 10.0
 # syslog's levels, as librdkafka has them, to logging's.
 LOG_LEVELS: Final = (50, 50, 50, 40, 30, 20, 20, 10)
 
-_handles: "weakref.WeakSet[Handle]" = weakref.WeakSet()
+_open_producers: "weakref.WeakSet[SharedProducer]" = weakref.WeakSet()
 
 
 def _forget_all() -> None:
-    for handle in list(_handles):
-        handle.forget()
+    for producer in list(_open_producers):
+        producer.forget()
 
 
 os.register_at_fork(after_in_child=_forget_all)
 
 
-class Handle:
+class SharedProducer:
     """Owns the librdkafka producer, and the thread that serves its delivery reports.
 
-    All methods may be called from any thread. refresh_token: see Sender.
+    refresh_token: see Sender.
+
+    Runs on: any thread, but where a method says otherwise.
     """
 
     def __init__(
@@ -83,19 +89,26 @@ class Handle:
         self._closed = False
         self._reset()
         self._open()
-        _handles.add(self)
+        _open_producers.add(self)
 
     def _reset(self) -> None:
         """Everything that a child must not share with its parent."""
         self.origin = Origin(self.topic, self._say_failure)
         self._sender: Sender | None = None
         self._send: Callable[..., int] = self._send_first
+        # Guards changes of `_sender`, `_send` and `_closed`: one sender is made, and none after `close`. Taken by the
+        # thread that publishes first or after a renewal, by the delivery thread that renews, and by who closes.
         self._opening = threading.Lock()
-        self._using = threading.Lock()  # held by a flush, and by who destroys
+        # Non-obvious: nothing may run on a sender while it is destroyed. This lock is held by flush, purge and destroy,
+        # so by threads that flush or close and by delivery threads. What is sent to a retired one gets _DESTROY and
+        # goes to the next. It retires only when no report is owed, in one step: a thread that had it in hand may come
+        # in late, and would never hear of its event.
+        self._using = threading.Lock()
+        # Guards `_wanting_room`. Waited on by threads that publish into a full queue, notified by the delivery thread.
         self._room = threading.Condition()
         self._wanting_room = 0
         self._thread: threading.Thread | None = None
-        self._serving: set[int] = set()  # delivery threads: their callbacks can't wait for themselves
+        self._serving: set[int] = set()  # ids of delivery threads: their callbacks can't wait for themselves
         self._failed_count = 0
 
     def _open(self) -> Sender:
@@ -128,7 +141,8 @@ class Handle:
         """
         code = self._send(*record, owner)
         if code:
-            self._send_after(code, record, owner)
+            for _ in self._steps_after(code, record, owner):
+                self.wait_for_room()
 
     def try_send(self, record: Record, owner: Owner) -> bool:
         """As `send`, but False at once when the queue is full."""
@@ -139,24 +153,42 @@ class Handle:
             raise self.refusal(code)
         return True
 
-    def send_batch(self, batch: EventBatch, owner: Owner) -> tuple[int, PublishError | None]:
-        """As `send` for each event. How many were sent, and the error that kept the rest back."""
+    def send_steps(self, record: Record, owner: Owner) -> Iterator[None]:
+        """As `send`, but gives control back while the queue is full, for the caller to wait in his way."""
+        code = self._send(*record, owner)
+        if code:
+            yield from self._steps_after(code, record, owner)
+
+    def batch_steps(
+        self, batch: EventBatch, turn_events: int, on_done: Callable[[int, BatchFailed | None], object]
+    ) -> Iterator[bool]:
+        """Send a batch. Gives control back with True where the queue is full, for the caller to wait in his way, and
+        with False after each `turn_events`. on_done: see BatchReports.
+
+        Raises PublishError when nothing was sent; else that is the error of the events that were not.
+        """
+        reports = BatchReports(self.origin, batch, on_done)
         sent_count, deadline_s = 0, time.monotonic() + self.queue_timeout_s
+        refused: PublishError | None = None
         try:
             while sent_count < len(batch):
-                count, code = self.try_send_batch(batch, sent_count, len(batch), owner)
+                turn_end = min(len(batch), sent_count + turn_events)
+                count, code = self._send_events(batch, sent_count, turn_end, reports)
                 sent_count += count
                 if count:
                     deadline_s = time.monotonic() + self.queue_timeout_s
                 if code == QUEUE_FULL:
-                    self._wait_for_room(deadline_s - time.monotonic())
+                    self._refuse_to_wait(deadline_s)
                 elif code:
                     raise self.refusal(code)
+                yield code == QUEUE_FULL
         except PublishError as error:
-            return sent_count, error
-        return sent_count, None
+            if not sent_count:
+                raise
+            refused = error
+        reports.seal(sent_count, refused)
 
-    def try_send_batch(self, batch: EventBatch, begin: int, end: int, owner: Owner) -> tuple[int, int]:
+    def _send_events(self, batch: EventBatch, begin: int, end: int, owner: Owner) -> tuple[int, int]:
         """How many of the events from `begin` up to `end` were sent, and the code that kept back the next, or 0."""
         if self._closed:
             self._send_closed()
@@ -170,38 +202,39 @@ class Handle:
     def _send_closed(self, *record: Any) -> NoReturn:
         raise ProducerClosed("the producer is closed")
 
-    def _send_after(self, code: int, record: Record, owner: Owner) -> None:
-        """What was refused with this code: wait for room, or raise."""
+    def _steps_after(self, code: int, record: Record, owner: Owner) -> Iterator[None]:
+        """Send what was refused with this code: when there is room, by the next sender, or not at all."""
         deadline_s = time.monotonic() + self.queue_timeout_s
         while code in (QUEUE_FULL, DESTROYED):
             if code == QUEUE_FULL:
-                self._wait_for_room(deadline_s - time.monotonic())
+                self._refuse_to_wait(deadline_s)
+                yield
             code = self._send(*record, owner)
         if code:
             raise self.refusal(code)
 
-    def _wait_for_room(self, left_s: float) -> None:
-        if left_s <= 0:
-            raise QueueFull(self.full_text())
+    def _refuse_to_wait(self, deadline_s: float) -> None:
+        """Raises QueueFull where the time to wait for room is over, or may not begin."""
+        if time.monotonic() >= deadline_s:
+            raise QueueFull(
+                f"the queue was full for {self.queue_timeout_s:g} s: {self.waiting_count()} events wait for "
+                f"{self._options['bootstrap.servers']}; the event was not sent"
+            )
         if threading.get_ident() in self._serving:
             raise QueueFull(
                 "the queue is full, and a callback of a delivery can't wait for room; the event was not sent"
             )
+
+    def wait_for_room(self) -> None:
+        """Until the delivery thread has made room, or FULL_TICK_S. Runs on: any thread but the delivery thread."""
         with self._room:
             self._wanting_room += 1
-            self._room.wait(min(left_s, FULL_TICK_S))
+            self._room.wait(FULL_TICK_S)
             self._wanting_room -= 1
-
-    def full_text(self) -> str:
-        """What QueueFull says."""
-        return (
-            f"the queue was full for {self.queue_timeout_s:g} s: {self.waiting_count()} events wait for "
-            f"{self._options['bootstrap.servers']}; the event was not sent"
-        )
 
     def refusal(self, code: int) -> DeliveryFailed:
         """The error of an event that librdkafka did not take."""
-        if code == FATAL and self._sender is not None:
+        if code == ErrorCode.FATAL and self._sender is not None:
             self._renew(self._sender)
         return DeliveryFailed(f"librdkafka refused the event: {error_text(code)}", code, error_name(code))
 
@@ -225,8 +258,8 @@ class Handle:
             notices, errors = sender.serve(SERVE_MS)
             for notice in notices:
                 self._on_notice(sender, notice)
-            for error in errors:  # of a program's own callback: everybody else was told
-                self._log.error("a callback failed", exc_info=error)
+            for error in errors:  # of a program's own callback: all other reports were given
+                self._log.error("a delivery callback raised an exception", exc_info=error)
             if self._wanting_room:
                 with self._room:
                     self._room.notify_all()
@@ -237,7 +270,7 @@ class Handle:
     def _on_notice(self, sender: Sender, notice: KafkaNotice) -> None:
         """Runs on: the delivery thread. Of an error that matters librdkafka writes a line too."""
         if notice.fatal:
-            self._log.error("librdkafka gave up a producer", extra={"error": notice.text})
+            self._log.error("fatal error of librdkafka, the producer is replaced", extra={"error": notice.text})
             self._renew(sender)
         elif notice.kind == "log":
             self._log.log(LOG_LEVELS[notice.level & 7], "%s: %s", notice.name, notice.text)

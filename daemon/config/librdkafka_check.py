@@ -14,13 +14,15 @@ from typing import Final, NamedTuple
 import confluent_kafka.cimpl
 import msgspec
 
-from ...config import kafka_options
-from ...config.schema import Config, SecurityConfig
-from ...errors import Problem
+from ..errors import Problem
+from . import kafka_consumers, kafka_producers, scalars
+from .nodes import shortened
+from .schema import Config, SecurityConfig
 
 PRODUCER, CONSUMER = 0, 1  # rd_kafka_type_t
 CONF_UNKNOWN, CONF_OK = -2, 0  # rd_kafka_conf_res_t
 TEXT_BYTES = 512
+KIND_FOR_CODE: Final = "see dedicated API"
 
 # Options that are derived from a key of the config: what librdkafka says of them is reported there.
 DERIVED: Final = {
@@ -45,15 +47,25 @@ DERIVED: Final = {
     "queued.max.messages.kbytes": "pipeline.memory_limit_mib",
     "fetch.max.bytes": "pipeline.memory_limit_mib",
 }
+_KIND: Final = re.compile(r"\*Type: ([^*]+)\*")
+_BEGINS_AS_NUMBER: Final = re.compile(r"\s*[-+]?\.?[0-9]")
+# They choose a way to log in, which other options are then for. So they are suspected last, and together.
+LOGIN: Final = ("sasl.mechanism", "sasl.mechanisms", "security.protocol")
 # A handle is made without these: a broker would be dialled, and debugging would write on the terminal.
 NOT_FOR_THE_TRIAL = ("bootstrap.servers", "debug", "log_level", "statistics.interval.ms")
 
 
 class Option(NamedTuple):
-    """A line of librdkafka's table. `side`: C, P or *."""
+    """A line of librdkafka's table. `side`: C, P or *. `kind`: integer, float, boolean, string, enum value ..."""
 
     side: str
     values: str
+    kind: str
+
+    @property
+    def for_code(self) -> bool:
+        """It holds a pointer, which no text can set."""
+        return self.kind == KIND_FOR_CODE
 
 
 class Library:
@@ -90,7 +102,11 @@ class Library:
         printed = ctypes.string_at(buffer, buffer_bytes.value).decode(errors="replace")
         libc.free(buffer)
         rows = ([cell.strip() for cell in line.split("|")] for line in printed.splitlines())
-        return {row[0]: Option(row[1], row[2]) for row in rows if len(row) >= 6 and row[1] in ("C", "P", "*")}
+        return {
+            row[0]: Option(row[1], row[2], kind[1] if (kind := _KIND.search(row[-1])) else "")
+            for row in rows
+            if len(row) >= 6 and row[1] in ("C", "P", "*")
+        }
 
     def set_all(self, options: dict[str, str]) -> tuple[int, dict[str, tuple[int, str]]]:
         """A configuration object (the caller's to destroy), and what librdkafka said of each option it refused."""
@@ -116,7 +132,7 @@ class Library:
         return text.value.decode(errors="replace").strip()
 
 
-class Verdict(NamedTuple):
+class OptionsReport(NamedTuple):
     """What was found, and how many options were looked at."""
 
     problems: list[Problem]
@@ -125,11 +141,11 @@ class Verdict(NamedTuple):
     version: str
 
 
-def check(config: Config, files_are_there: bool = True) -> Verdict:
+def check(config: Config, files_are_there: bool = True) -> OptionsReport:
     """Both handles' options. Without the files that the config names, security is left out."""
     library = Library()
     table = library.table()
-    config = _without_forbidden(config, files_are_there)
+    config = _without_refused(config, files_are_there)
     problems: list[Problem] = []
     warnings: list[Problem] = []
     option_count = 0
@@ -137,13 +153,13 @@ def check(config: Config, files_are_there: bool = True) -> Verdict:
         (
             CONSUMER,
             "consumer_options",
-            kafka_options.consumer_options(config, "ingestd"),
+            kafka_consumers.daemon_consumer_options(config, "ingestd"),
             config.kafka.consumer_options,
         ),
         (
             PRODUCER,
             "producer_options",
-            kafka_options.producer_options(config, "ingestd"),
+            kafka_producers.daemon_producer_options(config, "ingestd"),
             config.kafka.producer_options,
         ),
     ):
@@ -153,24 +169,25 @@ def check(config: Config, files_are_there: bool = True) -> Verdict:
             _refusal(_path(key, section, given), key, code, text, table, library.version)
             for key, (code, text) in refused.items()
         ]
+        found += _half_read(section, {key: given[key] for key in given.keys() - refused.keys()}, table)
         if not found and (text := library.trial(kind, options)) is not None:
-            found.append(Problem(_path_of_text(text, section, options, given), text))
+            found.append(Problem(_culprit(library, kind, section, options, given), text))
         # What both handles share is said once.
         problems += [problem for problem in found if problem not in problems]
         warnings += _wrong_side(kind, section, given.keys() - refused.keys(), table)
         option_count += len(options)
-    return Verdict(problems, warnings, option_count, library.version)
+    return OptionsReport(problems, warnings, option_count, library.version)
 
 
-def _without_forbidden(config: Config, files_are_there: bool) -> Config:
-    """Options that may not be set are reported by config_check; here they would only make others look wrong."""
+def _without_refused(config: Config, files_are_there: bool) -> Config:
+    """Options that may not be set are reported by `checks`; here they would only make others look wrong."""
     kafka = config.kafka
     changes = {
         "consumer_options": {
-            k: v for k, v in kafka.consumer_options.items() if k not in kafka_options.FORBIDDEN_CONSUMER
+            k: v for k, v in kafka.consumer_options.items() if k not in kafka_consumers.REFUSED_FOR_DAEMON
         },
         "producer_options": {
-            k: v for k, v in kafka.producer_options.items() if k not in kafka_options.FORBIDDEN_PRODUCER
+            k: v for k, v in kafka.producer_options.items() if k not in kafka_producers.REFUSED_FOR_DAEMON
         },
     }
     if not files_are_there:
@@ -182,12 +199,21 @@ def _path(key: str, section: str, given: dict[str, str]) -> str:
     return f"kafka.{section}.{key}" if key in given else DERIVED.get(key, f"kafka.{section}.{key}")
 
 
-def _path_of_text(text: str, section: str, options: dict[str, str], given: dict[str, str]) -> str:
-    """The key that a sentence about several options is best reported at: one that the user wrote, if any."""
-    named = re.findall(r"[a-z]+(?:\.[a-z]+)+", text)
-    for key in (*(key for key in named if key in given), *(key for key in named if key in options)):
-        return _path(key, section, given)
-    return "kafka.security.sasl_mechanism" if "SASL" in text else f"kafka.{section}"
+def _culprit(library: Library, kind: int, section: str, options: dict[str, str], given: dict[str, str]) -> str:
+    """The key without which librdkafka would make the handle; what the user wrote as an option is suspected first.
+
+    Found by trying, as librdkafka's sentence names options or does not, in words that change.
+    """
+    left = dict(options)
+    for key in (*given, *(key for key in DERIVED if key not in given)):
+        if key in left and key not in LOGIN:
+            del left[key]
+            if library.trial(kind, left) is None:
+                return _path(key, section, given)
+    chosen = [key for key in LOGIN if left.pop(key, None) is not None]
+    if chosen and library.trial(kind, left) is None:
+        return _path(chosen[0], section, given)
+    return f"kafka.{section}"
 
 
 def _refusal(path: str, key: str, code: int, text: str, table: dict[str, Option], version: str) -> Problem:
@@ -196,7 +222,24 @@ def _refusal(path: str, key: str, code: int, text: str, table: dict[str, Option]
         mend = f"did you mean {near[0]}?" if near else "leave it out"
         return Problem(path, f"librdkafka {version} has no such option", mend)
     values = table[key].values if key in table else ""
-    return Problem(path, text, f"allowed: {values}" if values else "leave it out" if "_set_" in text else "")
+    is_for_code = key in table and table[key].for_code
+    return Problem(path, text, f"allowed: {values}" if values else "leave it out" if is_for_code else "")
+
+
+def _half_read(section: str, given: dict[str, str], table: dict[str, Option]) -> Iterator[Problem]:
+    """librdkafka reads as many digits as there are, in octal behind a zero, and takes `4MiB` for 4."""
+    for key, text in sorted(given.items()):
+        kind = table[key].kind if key in table else ""
+        if kind not in ("integer", "float") or not _BEGINS_AS_NUMBER.match(text):
+            continue
+        try:
+            (scalars.read_int if kind == "integer" else scalars.read_float)(text)
+        except scalars.Unreadable as error:
+            words = {"integer": "whole number", "float": "number"}[kind]
+            mend = str(error) or f"allowed: {table[key].values}"
+            yield Problem(
+                f"kafka.{section}.{key}", f"'{shortened(text)}' is no {words}: librdkafka would read a part of it", mend
+            )
 
 
 def _wrong_side(kind: int, section: str, given: set[str], table: dict[str, Option]) -> Iterator[Problem]:
