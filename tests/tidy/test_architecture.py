@@ -32,6 +32,17 @@ def test_every_name_that_the_page_gives_is_in_the_sources(heading: str):
     assert sorted(name for name in names - outside if not re.search(rf"\b{name}\b", CODE)) == []
 
 
+def test_every_thread_and_lock_of_the_daemon_is_in_the_section_on_threads():
+    (section,) = re.findall(r"^## Threads\n(.*?)^## ", TEXT, re.M | re.S)
+    found = set()
+    for path in DAEMON.rglob("*.py"):
+        if DAEMON / "client" not in path.parents:
+            text = path.read_text(encoding="utf-8")
+            found |= set(re.findall(r'(?:thread_name_prefix|Thread\([^)]*\bname)="([\w-]+)"', text))
+            found |= set(re.findall(r"self\.(\w+) = (?:asyncio|threading)\.(?:Lock|Condition)\(", text))
+    assert len(found) > 4 and sorted(name for name in found if not re.search(rf"\b{name}\b", section)) == []
+
+
 def test_a_class_that_the_pages_name_has_the_function_that_they_name():
     for owner, name in sorted(set(re.findall(r"`([A-Z]\w*[a-z]\w*)\.([a-z_]\w*)`", TEXT + CONTRIBUTING))):
         classes = re.findall(rf"^(?:cdef )?class {owner}\b.*?(?=^(?:cdef )?class |\Z)", CODE, re.M | re.S)

@@ -85,7 +85,6 @@ def test_an_option_that_only_code_can_set_is_refused(tmp_path: Path) -> None:
             "consumer_options.session.timeout.ms",
         ),
         ("consumer_options: {ssl.ca.pem: x}, security: {protocol: ssl}", "consumer_options.ssl.ca.pem"),
-        ("security: {protocol: sasl_plaintext, sasl_mechanism: GSSAPI}", "security.sasl_mechanism"),
         (
             "consumer_options: {security.protocol: sasl_ssl, sasl.mechanism: OAUTHBEARER, "
             "sasl.oauthbearer.method: oidc}",
