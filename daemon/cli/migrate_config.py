@@ -1,7 +1,6 @@
 """`ingestd migrate-config`: turns a config of the pipeline before ingestd into a new one, and says what is left out."""
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,8 @@ from ..config.nodes import Mapping, Node, Scalar, Sequence
 from ..config.schema import Config, TopicsConfig
 from ..config.yaml_file import read_yaml
 from ..errors import ConfigError, IngestdError, Problem
+from .shared.messages import note
+from .shared.output import write_data
 
 # Old key path -> new one, where the name has changed. Those that are spelt as they were need no line.
 RENAMED: Final = {
@@ -191,8 +192,8 @@ class Migration:
     def report(self) -> Iterator[str]:
         for problem in self.left_out:
             yield f"left out  {problem}"
-        for note in self.notes:
-            yield f"to do     {note}"
+        for text in self.notes:
+            yield f"to do     {text}"
         for problem in self.to_mend:
             yield f"to mend   {problem}"
 
@@ -273,11 +274,11 @@ def command(old: Path, output: Path | None, secrets: str, secret: str | None) ->
         value = migration.old.get(secret) if secret in SECRETS else None
         if not value:
             raise IngestdError(f"{old} has no secret {secret}; known are {', '.join(SECRETS)}")
-        sys.stdout.write(str(value))
+        write_data(str(value))
         return 0
     text = f"# Made by `ingestd migrate-config` from {old.name}. Then: ingestd validate.\n{migration.text()}"
     if output is None:
-        sys.stdout.write(text)
+        write_data(text)
     else:
         try:
             with output.open("x", encoding="utf-8") as file:
@@ -285,5 +286,5 @@ def command(old: Path, output: Path | None, secrets: str, secret: str | None) ->
         except OSError as error:
             raise IngestdError(f"{output} can't be written: {error.strerror}") from error
     for line in migration.report():
-        print(line, file=sys.stderr)
+        note(line)
     return 1 if migration.to_mend else 0

@@ -11,6 +11,7 @@ from ..config.schema import Config
 from ..errors import ConfigError, Problem
 from ..telemetry import logs
 from . import config_option
+from .shared import descriptors
 
 
 @click.command("run")
@@ -42,6 +43,7 @@ def command(config_path: str | None, books_file: Path | None) -> int:
     # Asked before it is read: a FIFO is removed by some who made it.
     reread = refuse if is_read_once(named) else read
     config = read()
+    descriptors.ensure()
     log = logs.set_up(config.logging.level, config.logging.format)
     from ..app import serve  # the compiled modules are loaded only by those who need them
 

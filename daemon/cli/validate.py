@@ -1,7 +1,6 @@
 """`ingestd validate`: every problem of a config, of the cluster and of Redis, each with its key and the mend."""
 
 import asyncio
-import json
 import os
 import re
 import socket
@@ -12,8 +11,6 @@ from typing import Any, NamedTuple
 import click
 import redis
 from confluent_kafka.admin import ClusterMetadata
-from rich.console import Console
-from rich.text import Text
 
 from ..config import checks, full_check
 from ..config.kafka_connection import CONNECTION_PREFIXES, message_bytes_max
@@ -24,6 +21,8 @@ from ..config.topic_pattern import TopicPattern
 from ..errors import ConfigError, Problem, RedisProtocolError
 from ..pipeline.sinks.redis_server import RedisRefused, connect, find_endpoint, knock
 from . import EXIT_CONFIG, config_option
+from .shared.messages import printable
+from .shared.output import Output, write_json
 from .topics import Cluster, ClusterError, size_mend
 
 REDIS_VERSION_MIN = (6, 2)
@@ -82,8 +81,7 @@ class Findings:
             "checked": self.checked,
         }
 
-    def show(self, console: Console, source: str) -> None:
-        fancy = console.encoding.lower().startswith("utf")
+    def show(self, console: Output, source: str) -> None:
         for rows, mark, plain, style in (
             ([f"checked {text}" for text in self.checked], "✓", "ok", "green"),
             (self.notes, "·", "note", "dim"),
@@ -91,13 +89,13 @@ class Findings:
             (self.problems + self.faults, "✗", "problem", "bold red"),
         ):
             for row in rows:
-                console.print(Text.assemble((mark if fancy else plain, style), f" {row}"), soft_wrap=True)
+                console.line((console.glyph(mark, plain), style), printable(f" {row}"))
         counts = [
             f"{count} {word}{'s' if count != 1 else ''}"
             for count, word in ((len(self.problems) + len(self.faults), "problem"), (len(self.warnings), "warning"))
             if count
         ]
-        console.print(Text(f"{source}: {', '.join(counts) or 'fine'}"), soft_wrap=True)
+        console.line(printable(f"{source}: {', '.join(counts) or 'fine'}"))
 
 
 def check_offline(loaded: Loaded, findings: Findings) -> None:
@@ -367,7 +365,7 @@ def command(config_path: str | None, offline: bool, as_json: bool) -> int:
             check_online(loaded.config, findings)
             findings.locate(loaded)
     if as_json:
-        print(json.dumps(findings.as_dict(), indent=2))
+        write_json(findings.as_dict())
     else:
-        findings.show(Console(highlight=False), source)
+        findings.show(Output(), source)
     return findings.exit_code

@@ -1,14 +1,15 @@
 """`ingestd validate --offline`. In: a config. Out: every problem with its key and mend, and an exit code."""
 
+import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from rich.console import Console
 
 from ingestd.cli import validate
+from ingestd.cli.shared.output import Output
 from ingestd.cli.validate import Findings
 from ingestd.config import librdkafka_check
 from ingestd.config.checks import check
@@ -207,7 +208,9 @@ def test_a_terminal_without_utf_8_gets_words_for_marks(tmp_path: Path) -> None:
     findings = Findings()
     findings.fault("redis.url", "is away")
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    findings.show(Console(file=out, highlight=False), "c.yaml")
+    with contextlib.redirect_stdout(out):
+        findings.show(Output(), "c.yaml")
+    out.flush()
     out.seek(0)
     assert out.read().splitlines() == ["problem redis.url: is away", "c.yaml: 1 problem"]
 
