@@ -80,8 +80,8 @@ def _taps(daemon: DaemonProcess) -> int:
 
 def test_a_tap_that_matches_nothing_that_there_is_is_refused(daemon: DaemonProcess):
     done = ingestd("tap", "--type", "spam", config=daemon.config_path)
-    assert done.returncode == 1
-    assert "match.types: 'spam' is no type" in done.stderr
+    assert done.returncode == 2
+    assert "'spam' is not one of 'log', 'metric'" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.wait import MULTIPLIER
 
 TEST = """\
 import asyncio
@@ -45,7 +46,7 @@ def test_an_error_in_a_callback_fails_the_test_on_either_loop(tmp_path: Path, fa
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * MULTIPLIER,
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 1, done.stdout + done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.cli.private_redis import PrivateRedis
+from ingestd.cli.demo.private_redis import PrivateRedis
 from ingestd.errors import IngestdError
 
 SLOW_SERVER = """#!{python}
