@@ -8,26 +8,26 @@ TEST_WORKERS ?= 3
 SOURCES := pyproject.toml requirements.lock setup.py \
   $(wildcard daemon/*.pyx daemon/*.pxd daemon/fastpath/*.pxi daemon/fastpath/*.h daemon/librdkafka/*.pxi)
 PYTEST := $(BIN)/python -m pytest
-ENVIRONMENT := $(PYTHON) tests/support/environment.py
+ENVIRONMENT := $(PYTHON) tools/environment.py
 
 .PHONY: help check machine build demo example test test-newest test-oldest test-real test-valkey test-systemd test-all
-.PHONY: types lint docs wheels bench bench-client debug lock clean
+.PHONY: types lint tables docs wheels bench bench-client debug lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Print every target with a sentence
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 check:  ## Say what this machine lacks, with the one command that installs it
-	@INSTALL=no PYTHON="$(PYTHON)" sh tests/support/check_machine.sh
+	@INSTALL=no PYTHON="$(PYTHON)" sh tools/check_machine.sh
 
 machine:
-	@PYTHON="$(PYTHON)" sh tests/support/check_machine.sh
+	@PYTHON="$(PYTHON)" sh tools/check_machine.sh
 
 $(VENV)/built: $(SOURCES) | machine
 	@$(ENVIRONMENT) locked $(VENV) "$(PYTHON)"
 	@touch $@
 
-build: $(VENV)/built  ## Make the virtual environment and build the compiled rooms into it
+build: $(VENV)/built  ## Make the virtual environment and build the compiled modules into it
 
 demo: build  ## Run everything here for ten seconds, on a mock Kafka and a private Redis
 	@$(BIN)/ingestd demo
@@ -66,6 +66,9 @@ test-all: build  ## Run all three in one go: every lane, and fail where one cann
 types: build  ## Check the client library with mypy --strict and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+tables: build  ## Write the parts of documents that are made from the sources
+	@for made in api_pages architecture config_keys monitoring; do $(BIN)/python -m tests.support.$$made || exit 1; done
 
 # The switch silences a paragraph on the tool's successor; docs/decisions/0013-site.md has it.
 docs: build  ## Build the site of the documents into build/site; a warning is an error

@@ -53,7 +53,7 @@ def main(limit_s: float, words: list[str]) -> int:
     command = os.posix_spawnp(words[0], words, os.environ, file_actions=[no_input], setsigdef=default)
     try:
         while time.monotonic() < deadline_s:
-            # Orphans are collected at once, as init does: who waits for one to be gone would wait for its zombie.
+            # Orphans are collected at once, as init does: who waits for one to end would wait for its zombie.
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == command:
                 return os.waitstatus_to_exitcode(status)

@@ -18,15 +18,20 @@ class IngestdError(Exception):
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a config: `path` as in `kafka.topics.logs`, what is wrong, and the mend."""
+    """One thing wrong with a config: `path` as in `kafka.topics.logs`, what is wrong, and the mend.
+
+    place: FILE:LINE:COLUMN where it stands; empty where no file has it.
+    """
 
     path: str
     what: str
     mend: str = ""
+    place: str = ""
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.what}"
-        return f"{text} ({self.mend})" if self.mend else text
+        text = f"{text} ({self.mend})" if self.mend else text
+        return f"{self.place}: {text}" if self.place else text
 
 
 class ConfigError(IngestdError):

@@ -7,7 +7,6 @@ A hash does not depend on the order: it is the sum of the hashes of all values. 
 - any other pair: every value must stand as often in the one as in the other.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,7 +16,6 @@ from typing import Any, Final, NamedTuple
 import click
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .._fastpath import UNREADABLE
@@ -29,6 +27,8 @@ from ..errors import IngestdError
 from ..events.old_topics import PROCESSED, RAW
 from ..events.vocabulary import DEAD_LETTER_HEADER_PREFIX, EventType
 from . import config_option
+from .shared.messages import printable
+from .shared.output import Output, write_json
 from .topics import CLIENT_ERRORS, UNIT_MS, ClusterError, no_answer
 
 ANSWER_TIMEOUT_S: Final = 10.0
@@ -203,21 +203,21 @@ class Comparison:
             "different_keys": keys[:SHOWN_MAX],
         }
 
-    def show(self, console: Console) -> None:
-        verdict = "[green]equal[/]" if self.equal else "[bold red]different[/]"
-        console.print(f"{self.old_topic} -> {self.new_topic}: {verdict}")
+    def show(self, console: Output) -> None:
+        verdict = ("equal", "green") if self.equal else ("different", "bold red")
+        console.line(printable(f"{self.old_topic} -> {self.new_topic}: "), verdict)
         for name, tally in (("old", self.old), ("new", self.new)):
-            console.print(f"  {name}  {tally.count:>12,}  {tally.hash:0{2 * HASH_BYTES}x}", soft_wrap=True)
+            console.line(f"  {name}  {tally.count:>12,}  {tally.hash:0{2 * HASH_BYTES}x}")
         if self.dead_letters:
-            console.print(f"  {self.dead_letters:,} more old messages are dead letters")
+            console.line(f"  {self.dead_letters:,} more old messages are dead letters")
         if self.copies:
-            console.print(f"  {self.copies:,} copies of events, each counted once")
+            console.line(f"  {self.copies:,} copies of events, each counted once")
         if self.missing_count:
-            console.print(f"  {self.missing_count:,} are missing: {', '.join(self.missing)}", soft_wrap=True)
+            console.line(printable(f"  {self.missing_count:,} are missing: {', '.join(self.missing)}"))
         keys = self.different_keys()
         if keys:
-            more = ", …" if len(keys) > SHOWN_MAX else ""
-            console.print(f"  keys that differ ({len(keys):,}): {', '.join(keys[:SHOWN_MAX])}{more}", markup=False)
+            more = " and more" if len(keys) > SHOWN_MAX else ""
+            console.line(printable(f"  keys that differ ({len(keys):,}): {', '.join(keys[:SHOWN_MAX])}{more}"))
 
 
 def key_text(message: Message) -> str:
@@ -356,9 +356,9 @@ def command(config_path: str | None, named: tuple[str, ...], since: int, until: 
     checks.ensure(config)
     window = Window(since, until, slack)
     pairs = chosen_pairs(config, named)
-    errors = Console(stderr=True)
+    errors = Output(to_stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as progress:
+    with Progress(*columns, console=errors, disable=not errors.can_move, transient=True) as progress:
         reader = Reader(config, progress)
         for pair, key in pairs:
             if key is None:
@@ -368,9 +368,9 @@ def command(config_path: str | None, named: tuple[str, ...], since: int, until: 
                 compare_events(pair, reader, window, dead_letter, now_stamped)
     found = [pair for pair, _ in pairs]
     if as_json:
-        print(json.dumps({"since_ms": since, "until_ms": until, "pairs": [pair.as_dict() for pair in found]}, indent=2))
+        write_json({"since_ms": since, "until_ms": until, "pairs": [pair.as_dict() for pair in found]})
     else:
-        console = Console(highlight=False)
+        console = Output()
         for pair in found:
             pair.show(console)
     return 0 if all(pair.equal for pair in found) else 1

@@ -1,38 +1,37 @@
 """`ingestd events`: shows what is stored by id, as a timeline, a waterfall or JSON."""
 
 import contextlib
-import json
-import os
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
 import redis
-from redis.asyncio.connection import parse_url
-from rich.console import Console
 
 from ..client.events import Event
 from ..client.lookup.plans import Filters
 from ..client.lookup.store import EventStore
-from ..config.loading import load
+from ..config import checks
+from ..config.loading import load_located
+from ..config.redis_options import BadUrl, url_endpoint
 from ..config.schema import RedisConfig
-from ..errors import IngestdError
+from ..errors import ConfigError, IngestdError
 from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
 from . import config_option
+from .shared import signals, streams
 from .shared.events_view import (
     Timeline,
     Waterfall,
     card,
-    clean,
     error_events,
     plural,
     trace_heading,
     trace_notes,
     tree_object,
 )
+from .shared.messages import Choice, printable
+from .shared.output import Output, write_json, write_json_line
 from .shared.times import Moment, Span
 
 PAGE_EVENTS = 500
@@ -48,38 +47,28 @@ class NotFound(IngestdError):
 @contextlib.contextmanager
 def open_store(config_path: str | None, url: str | None) -> Iterator[EventStore]:
     """The Redis of `--redis`, else of the config. Its failures are one line."""
-    config = RedisConfig(url=url) if url else load(config_path).redis
-    where = f"redis.sentinel {config.sentinel.master}" if config.sentinel else _address(config.url)
+    config, where = _redis_config(config_path, url)
     try:
         with EventStore(config) as store:
             yield store
-    except BrokenPipeError:
-        # Whoever read has enough, as `head` has. Python would say so again when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (redis.RedisError, OSError) as error:
         raise IngestdError(f"Redis at {where}: {error}") from error
 
 
-def _address(url: str) -> str:
-    """Where a URL points, without its password."""
+def _redis_config(config_path: str | None, url: str | None) -> tuple[RedisConfig, str]:
+    """How Redis is reached, and its place in words, without a password."""
+    if url is None:
+        loaded = load_located(config_path)
+        config = loaded.config.redis
+        if problems := checks.redis_problems(config):
+            raise ConfigError(loaded.located(problems), loaded.source)
+    else:
+        config = RedisConfig(url=url)
     try:
-        parts: dict[str, Any] = dict(parse_url(url))
-    except ValueError as error:
-        raise click.UsageError(f"the URL of Redis: {error}") from error
-    return str(parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}")
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Rich would end the process with exit code 1."""
-        raise BrokenPipeError
-
-
-def make_console() -> Console:
-    """A terminal that lacks a character shows a question mark."""
-    with contextlib.suppress(AttributeError):
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    return _Console(highlight=False)
+        endpoint = url_endpoint(config)
+    except BadUrl as error:
+        raise click.UsageError(str(error)) from error
+    return config, f"redis.sentinel {config.sentinel.master}" if config.sentinel else str(endpoint)
 
 
 class Interrupts:
@@ -135,25 +124,21 @@ def command() -> None:
 
 @command.command("get")
 @click.argument("event_id", metavar="ID")
-@click.option("--type", "kind", type=click.Choice([*TYPE_NAMES, *TYPE_ALIASES]), help="Look among these only.")
+@click.option("--type", "kind", type=Choice([*TYPE_NAMES, *TYPE_ALIASES]), help="Look among these only.")
 @common
 def get(event_id: str, kind: str | None, config_path: str | None, url: str | None, as_json: bool, local: bool) -> int:
     """One event by its id."""
-    console = make_console()
+    console = Output()
     with open_store(config_path, url) as store:
         event = store.get(event_id, kind)
         if event is None:
-            raise NotFound(f"no event {clean(event_id)}: {REASONS}")
+            raise NotFound(f"no event {printable(event_id)}: {REASONS}")
         if as_json:
-            print_json(event)
+            write_json_line(event.to_json())
             return 0
         for line in card(event, local):
             console.print(line, soft_wrap=True)
     return 0
-
-
-def print_json(event: Event) -> None:
-    print(event.to_json().decode(), flush=True)
 
 
 @command.command("correlated")
@@ -166,14 +151,14 @@ def print_json(event: Event) -> None:
     "--level",
     "levels",
     multiple=True,
-    type=click.Choice([*LEVEL_NAMES, *LEVEL_ALIASES], case_sensitive=False),
+    type=Choice([*LEVEL_NAMES, *LEVEL_ALIASES], case_sensitive=False),
     help="May be repeated.",
 )
 @click.option(
     "--type",
     "types",
     multiple=True,
-    type=click.Choice([*TYPE_NAMES, *TYPE_ALIASES]),
+    type=Choice([*TYPE_NAMES, *TYPE_ALIASES]),
     help="May be repeated.",
 )
 @click.option("--label", "labels", multiple=True, callback=_labels, metavar="NAME=VALUE", help="May be repeated.")
@@ -203,10 +188,11 @@ def correlated(
         raise click.UsageError("--for goes with --follow")
     if follow and limit is not None:
         raise click.UsageError("--limit does not go with --follow")
-    console = make_console()
+    console = Output()
     filters = Filters(since=since, until=until, levels=levels, types=types, labels=labels)
     with open_store(config_path, url) as store:
         source: Iterable[list[Event]]
+        interrupted = False
         if follow:
             for_s = None if for_time is None else for_time.total_seconds()
             following = store.follow(correlation_id, interval_s=POLL_INTERVAL_S, for_s=for_s, **filters)
@@ -215,36 +201,40 @@ def correlated(
             source = [store.correlated(correlation_id, limit=limit, **filters)]
         else:
             source = store.pages(correlation_id, limit=PAGE_EVENTS, **filters)
-        timeline = Timeline(console.width if console.is_terminal else None, local)
+        timeline = Timeline(console.text_columns, local)
         if follow:
-            tell_until_interrupted(console, timeline, source, as_json)
+            interrupted = tell_until_interrupted(console, timeline, source, as_json)
         else:
             for events in source:
                 tell(console, timeline, events, as_json)
+                if streams.reader_gone():
+                    break
         if not timeline.count:
             raise NotFound(nothing(store, correlation_id, filters))
         if not as_json:
             console.print(timeline.summary(), soft_wrap=True)
-    return 0
+    return signals.EXIT_INTERRUPTED if interrupted else 0
 
 
-def tell(console: Console, timeline: Timeline, events: list[Event], as_json: bool) -> None:
+def tell(console: Output, timeline: Timeline, events: list[Event], as_json: bool) -> None:
     for line in timeline.lines(events):
         if not as_json:
             console.print(line, soft_wrap=True)
     if as_json:
         for event in events:
-            print_json(event)
+            write_json_line(event.to_json())
 
 
-def tell_until_interrupted(console: Console, timeline: Timeline, source: Iterable[list[Event]], as_json: bool) -> None:
+def tell_until_interrupted(console: Output, timeline: Timeline, source: Iterable[list[Event]], as_json: bool) -> bool:
+    """Whether it was interrupted."""
     with Interrupts() as interrupts:
         for events in source:
             interrupts.held = True
             tell(console, timeline, events, as_json)
             interrupts.held = False
-            if interrupts.seen:
-                return
+            if interrupts.seen or streams.reader_gone():
+                break
+    return interrupts.seen
 
 
 def nothing(store: EventStore, correlation_id: str, filters: Filters) -> str:
@@ -252,8 +242,8 @@ def nothing(store: EventStore, correlation_id: str, filters: Filters) -> str:
     if any(filters.values()):
         count = len(store.correlated(correlation_id))
         if count:
-            return f"none of {plural(count, 'event')} of the correlation {clean(correlation_id)} passes the filters"
-    return f"no events of the correlation {clean(correlation_id)}: {REASONS}"
+            return f"none of {plural(count, 'event')} of the correlation {printable(correlation_id)} passes the filters"
+    return f"no events of the correlation {printable(correlation_id)}: {REASONS}"
 
 
 @command.command("trace")
@@ -266,22 +256,22 @@ def trace(trace_id: str, limit: int, config_path: str | None, url: str | None, a
     The solid part of a bar is on the critical path: what the trace as a whole waited for. The bottleneck is the span
     with the most of it.
     """
-    console = make_console()
+    console = Output()
     with open_store(config_path, url) as store:
         tree = store.trace(trace_id)
         if not tree:
-            raise NotFound(f"no events of the trace {clean(trace_id)}: {REASONS}")
+            raise NotFound(f"no events of the trace {printable(trace_id)}: {REASONS}")
         if as_json:
-            print(json.dumps(tree_object(tree), indent=2))
+            write_json(tree_object(tree))
             return 0
         console.print(trace_heading(tree, local), soft_wrap=True)
-        for line in Waterfall(tree, console.width, limit).lines():
+        for line in Waterfall(tree, console.picture_columns, limit).lines():
             console.print(line, soft_wrap=True)
         for line in trace_notes(tree):
             console.print(line, soft_wrap=True)
         errors = error_events(tree)
         if errors:
-            timeline = Timeline(console.width if console.is_terminal else None, local)
+            timeline = Timeline(console.text_columns, local)
             console.print("errors:", style="red")
             for line in timeline.lines(errors):
                 console.print(line, soft_wrap=True)

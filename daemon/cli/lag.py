@@ -1,6 +1,5 @@
 """`ingestd lag`: how far this group is behind, asked of the cluster alone."""
 
-import json
 import re
 import time
 from datetime import UTC, datetime
@@ -8,14 +7,13 @@ from typing import Any, Final, NamedTuple
 
 import click
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from rich.console import Console
-from rich.table import Table
 
 from ..config import checks
 from ..config.loading import load
 from ..config.schema import Config
 from ..observers.record_times import NO_TIME, RecordTimeReader
 from . import config_option
+from .shared.output import Output, show_table, write_json
 from .topics import ANSWER_TIMEOUT_S, CLIENT_ERRORS, Cluster, ClusterError, no_answer
 
 # One look at the oldest unread record of each partition that is behind: for all of them together.
@@ -101,25 +99,21 @@ def as_dict(group: str, rows: list[Row], now_s: float) -> dict[str, Any]:
     }
 
 
-def show(console: Console, state: dict[str, Any]) -> None:
-    table = Table(title=f"Group {state['group']}: {state['records']:,} records behind")
-    table.add_column("topic")
-    for name in ("partition", "committed", "log end", "records", "seconds"):
-        table.add_column(name, justify="right")
-    for row in state["partitions"]:
-        committed = "none" if row["committed"] < 0 else f"{row['committed']:,}"
-        seconds = "unknown" if row["seconds"] is None else f"{row['seconds']:,.1f}"
-        style = "yellow" if row["records"] else None
-        table.add_row(
+def show(console: Output, state: dict[str, Any]) -> None:
+    head = ("topic", "partition", "committed", "log end", "records", "seconds")
+    rows = [
+        (
             row["topic"],
             str(row["partition"]),
-            committed,
+            "none" if row["committed"] < 0 else f"{row['committed']:,}",
             f"{row['log_end']:,}",
             f"{row['records']:,}",
-            seconds,
-            style=style,
+            "unknown" if row["seconds"] is None else f"{row['seconds']:,.1f}",
         )
-    console.print(table)
+        for row in state["partitions"]
+    ]
+    styles = ["yellow" if row["records"] else "" for row in state["partitions"]]
+    show_table(console, head, rows, styles, title=f"Group {state['group']}: {state['records']:,} records behind")
 
 
 @click.command("lag")
@@ -139,7 +133,7 @@ def command(config_path: str | None, as_json: bool) -> int:
     finally:
         asker.close()
     if as_json:
-        print(json.dumps(state, indent=2))
+        write_json(state)
     else:
-        show(Console(highlight=False), state)
+        show(Output(), state)
     return 0

@@ -1,7 +1,6 @@
 """`ingestd migrate-config`: turns a config of the pipeline before ingestd into a new one, and says what is left out."""
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -10,13 +9,16 @@ from urllib.parse import unquote, urlsplit
 import click
 import yaml
 
-from ..config import checks
+from ..config import checks, config_source
+from ..config.conversion import UnsetVariable
 from ..config.keys import keys
 from ..config.loading import parse
+from ..config.nodes import Mapping, Node, Scalar, Sequence
 from ..config.schema import Config, TopicsConfig
-from ..config.variables import UnsetVariable
-from ..config.yaml_file import StrictLoader
+from ..config.yaml_file import read_yaml
 from ..errors import ConfigError, IngestdError, Problem
+from .shared.messages import note
+from .shared.output import write_data
 
 # Old key path -> new one, where the name has changed. Those that are spelt as they were need no line.
 RENAMED: Final = {
@@ -143,7 +145,7 @@ class Migration:
         host, port = old.get("redis.host"), old.get("redis.port")
         if url is None and host is None and port is None:
             for key in ("redis.db", "redis.database"):
-                if old.get(key):
+                if old.get(key) not in (None, "", "0"):
                     self._leave(key, "stands without an address")
             return
         address = str(url if url is not None else f"{host or 'localhost'}:{port or REDIS_PORT}")
@@ -160,7 +162,7 @@ class Migration:
             if parts.password:
                 self.old["redis.password"] = unquote(parts.password)
         else:
-            scheme, where = ("rediss" if old.get("redis.tls") is True else "redis"), address
+            scheme, where = ("rediss" if str(old.get("redis.tls")).lower() == "true" else "redis"), address
         where = f"localhost{where}" if where.startswith(":") else where
         where = where if re.search(r":\d+$|\}$", where) else f"{where}:{REDIS_PORT}"
         put(self.new, "redis.url", f"{scheme}://{where}/{database or 0}")
@@ -174,6 +176,7 @@ class Migration:
             except ConfigError as error:
                 unset = [problem for problem in error.problems if isinstance(problem, UnsetVariable)]
                 if len(unset) == len(error.problems):
+                    # The places are those of the new text, which nobody has seen yet.
                     self.notes += [f"{problem.path}: {problem.what}; so the rest was not checked" for problem in unset]
                     return
                 for problem in error.problems:
@@ -184,13 +187,13 @@ class Migration:
                         self._leave(path, "its value does not fit the key of this name")
 
     def text(self) -> str:
-        return yaml.safe_dump(self.new, sort_keys=False, allow_unicode=True) if self.new else "{}\n"
+        return yaml.dump(self.new, Dumper=_Dumper, sort_keys=False, allow_unicode=True) if self.new else "{}\n"
 
     def report(self) -> Iterator[str]:
         for problem in self.left_out:
             yield f"left out  {problem}"
-        for note in self.notes:
-            yield f"to do     {note}"
+        for text in self.notes:
+            yield f"to do     {text}"
         for problem in self.to_mend:
             yield f"to mend   {problem}"
 
@@ -204,25 +207,51 @@ def brokers(value: Any) -> list[str]:
 
 def in_new_words(path: str, value: Any) -> Any:
     if isinstance(value, str):
+        kind = type(value)
         value = value.lower() if path in LOWER_CASE else value
         value = WORDS.get(path, {}).get(value, value)
         # A dollar was a dollar; now two of them are one.
-        return value.replace("$$", "$$$$")
+        return kind(value.replace("$$", "$$$$"))
     return value
+
+
+class Plain(str):
+    """A scalar that stood without quotes: its new key says what it is, so it is written again as it was."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes `Plain` without quotes."""
+
+
+def _represent_plain(dumper: _Dumper, text: Plain) -> yaml.Node:
+    return dumper.represent_scalar(dumper.resolve(yaml.ScalarNode, str(text), (True, False)), str(text))
+
+
+_Dumper.add_representer(Plain, _represent_plain)
+
+
+def value_of(node: Node) -> Any:
+    """Mappings, lists and texts; None for null."""
+    if isinstance(node, Mapping):
+        return {key: value_of(entry.value) for key, entry in node.entries.items()}
+    if isinstance(node, Sequence):
+        return [value_of(item) for item in node.items]
+    assert isinstance(node, Scalar)
+    return None if node.is_null else Plain(node.text) if node.plain else node.text
 
 
 def read(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        # A YAML error shows the line that it stumbles over, which may be the password's.
-        mark = getattr(error, "problem_mark", None)
-        where = (
-            f"line {mark.line + 1} is not YAML" if mark else str(error) if isinstance(error, OSError) else "not YAML"
-        )
-        raise IngestdError(f"{path} can't be read: {where}") from None
-    if not isinstance(tree, dict):
+        node = read_yaml(config_source.read_text(str(path)), str(path))
+    except ConfigError as error:
+        # What is wrong there may be the password's own text, so only its place is said.
+        problem = error.problems[0]
+        line = problem.place.removeprefix(str(path)).split(":")[1:2]
+        what = f"line {line[0]} is not YAML" if line else "it is no YAML text"
+        raise IngestdError(f"{path} can't be read: {what}") from None
+    if not isinstance(node, Mapping):
         raise IngestdError(f"{path} is no config: its top is no mapping")
+    tree: dict[str, Any] = value_of(node)
     return tree
 
 
@@ -245,11 +274,11 @@ def command(old: Path, output: Path | None, secrets: str, secret: str | None) ->
         value = migration.old.get(secret) if secret in SECRETS else None
         if not value:
             raise IngestdError(f"{old} has no secret {secret}; known are {', '.join(SECRETS)}")
-        sys.stdout.write(str(value))
+        write_data(str(value))
         return 0
     text = f"# Made by `ingestd migrate-config` from {old.name}. Then: ingestd validate.\n{migration.text()}"
     if output is None:
-        sys.stdout.write(text)
+        write_data(text)
     else:
         try:
             with output.open("x", encoding="utf-8") as file:
@@ -257,5 +286,5 @@ def command(old: Path, output: Path | None, secrets: str, secret: str | None) ->
         except OSError as error:
             raise IngestdError(f"{output} can't be written: {error.strerror}") from error
     for line in migration.report():
-        print(line, file=sys.stderr)
+        note(line)
     return 1 if migration.to_mend else 0

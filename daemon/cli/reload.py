@@ -1,11 +1,12 @@
 """`ingestd reload`: the running daemon reads its config again. Nothing in; what changed out."""
 
-import json
-
 import click
 
+from ..errors import Problem
 from . import EXIT_CONFIG
 from .shared.daemon_client import find, place_options
+from .shared.messages import printable
+from .shared.output import write_json
 
 
 @click.command("reload")
@@ -19,15 +20,14 @@ def command(config_path: str | None, at: str | None, as_json: bool) -> int:
     """
     result = find(config_path, at, control_only=True).json("POST", "/reload")
     if as_json:
-        print(json.dumps(result, indent=2))
+        write_json(result)
     else:
         for problem in result["problems"]:
-            mend = f" ({problem['mend']})" if problem["mend"] else ""
-            click.echo(f"problem  {problem['path']}: {problem['what']}{mend}")
+            click.echo(printable(f"problem  {Problem(**problem)}"))
         for path in result["live"]:
-            click.echo(f"changed  {path}")
+            click.echo(printable(f"changed  {path}"))
         for path in result["restart"]:
-            click.echo(f"restart  {path} needs a restart")
+            click.echo(printable(f"restart  {path} needs a restart"))
         if not any(result.values()):
             click.echo("nothing has changed")
     return EXIT_CONFIG if result["problems"] else 0

@@ -1,13 +1,15 @@
 """`ingestd tap`: events as they pass through a running daemon. A match in; events out, until it is enough."""
 
-import json
+from contextlib import closing
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.text import Text
 
+from ..events.vocabulary import LEVEL_ALIASES, LEVEL_NAMES, TYPE_ALIASES, TYPE_NAMES
+from .shared import streams
 from .shared.daemon_client import find, place_options
+from .shared.messages import Choice, note, printable
+from .shared.output import Output, write_json_line
 
 LEVEL_STYLES = {"error": "red", "fatal": "bold red", "warning": "yellow", "debug": "dim"}
 VERDICT_STYLES = {"routed": "green", "dropped": "yellow", "dead": "red"}
@@ -47,7 +49,7 @@ def match_of(
     }
 
 
-def show(console: Console, row: dict[str, Any]) -> None:
+def show(console: Output, row: dict[str, Any]) -> None:
     """One event on one line, its fate at the end."""
     fate = (row["verdict"], VERDICT_STYLES[row["verdict"]])
     where = f"  {row['source_topic']}-{row['partition']}@{row['offset']}"
@@ -64,15 +66,20 @@ def show(console: Console, row: dict[str, Any]) -> None:
         parts = [f"{row.get('text', row.get('event'))!s}  "]
     reason = f" {row['fault']}: {row['reason']}" if "fault" in row else f" -> {', '.join(row['topics'])}"
     # Whatever stands in an event, it is no command for the terminal.
-    line = Text.assemble(*parts, fate, reason, (where, "dim"))
-    line.plain = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line.plain)
-    console.print(line, soft_wrap=True)
+    shown = [printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts]
+    console.line(*shown, fate, printable(reason), (where, "dim"))
 
 
 @click.command("tap")
 @place_options
-@click.option("--type", "types", multiple=True, help="log, metric, alert, trace, health. May be repeated, as all.")
-@click.option("--level", "levels", multiple=True, help="debug, info, warning, error, fatal.")
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    type=Choice([*TYPE_NAMES, *TYPE_ALIASES]),
+    help="May be repeated, as all.",
+)
+@click.option("--level", "levels", multiple=True, type=Choice([*LEVEL_NAMES, *LEVEL_ALIASES], case_sensitive=False))
 @click.option("--service", "services", multiple=True)
 @click.option("--component", "components", multiple=True)
 @click.option("--label", "labels", multiple=True, type=LabelValue(), help="A label with its value.")
@@ -108,21 +115,22 @@ def command(
         "dead": dead,
         "mask": mask,
     }
-    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    console = Output()
     seen = shown = 0
     try:
-        for row in find(config_path, at, control_only=True).lines("POST", "/tap", body):
-            if "seen" in row and "verdict" not in row:
-                seen = row["seen"]
-                continue
-            shown += 1
-            if as_json:
-                click.echo(json.dumps(row))
-            else:
-                show(console, row)
-            if count is not None and shown >= count:
-                break
+        with closing(find(config_path, at, control_only=True).lines("POST", "/tap", body)) as rows:
+            for row in rows:
+                if "seen" in row and "verdict" not in row:
+                    seen = row["seen"]
+                    continue
+                shown += 1
+                if as_json:
+                    write_json_line(row)
+                else:
+                    show(console, row)
+                if streams.reader_gone() or (count is not None and shown >= count):
+                    break
     finally:
         if not as_json:
-            errors.print(f"{shown:,} shown of {max(seen, shown):,} that matched")
+            note(f"{shown:,} shown of {max(seen, shown):,} that matched")
     return 0

@@ -11,8 +11,6 @@ from typing import Any, BinaryIO
 
 import click
 import msgspec
-from rich.console import Console
-from rich.text import Text
 
 from .._fastpath import Batch, IndexCache, RouteTable, process_batch
 from ..config import checks
@@ -24,6 +22,9 @@ from ..events.rules import RuleConfig, compile_rules
 from ..events.vocabulary import FAULT_MESSAGES, Action, Fault, Verdict
 from ..pipeline.route_table import table_arguments
 from . import config_option
+from .shared import streams
+from .shared.messages import printable
+from .shared.output import Output, write_json_line
 
 VERDICT_STYLES = {"routed": "green", "dropped": "yellow", "dead": "red"}
 ENDING_ACTIONS = ("drop", "keep", "route")
@@ -134,29 +135,26 @@ class Tester:
         return result
 
 
-def printable(text: str) -> str:
+def quoted(text: str) -> str:
     """An id may hold line ends and what a terminal takes for commands: then it is shown as JSON writes it."""
     return text if text.isprintable() else json.dumps(text)
 
 
-def show(console: Console, result: dict[str, Any]) -> None:
+def show(console: Output, result: dict[str, Any]) -> None:
     """One event in a few lines."""
-
-    def line(*parts: Any) -> None:
-        console.print(Text.assemble(*parts), soft_wrap=True)
-
+    line = console.line
     verdict = result["verdict"]
     reason = f"  {result['fault']}: {result['reason']}" if result["fault"] else ""
     line(f"line {result['line']}  ", (verdict, VERDICT_STYLES[verdict]), reason)
     if result["rules"]:
         line("    rules  ", ", ".join(result["rules"]))
     for send in result["topics"]:
-        key = "without a key" if send["key"] is None else f"key {printable(send['key'])}"
+        key = "without a key" if send["key"] is None else f"key {quoted(send['key'])}"
         line("    topic  ", (send["topic"], "bold"), f"  {key}")
     for row in result["keys"]:
-        line("    key    ", printable(row["key"]), f"  {row['ttl_s']} s")
+        line("    key    ", quoted(row["key"]), f"  {row['ttl_s']} s")
     for row in result["indexes"]:
-        line("    index  ", printable(row["key"]), f"  {row['ttl_s']} s  -> {printable(row['member'])}")
+        line("    index  ", quoted(row["key"]), f"  {row['ttl_s']} s  -> {quoted(row['member'])}")
 
 
 def default_topic(config: Config) -> str:
@@ -181,7 +179,7 @@ def command(config_path: str | None, events: BinaryIO, as_json: bool, topic: str
     if problems:
         raise ConfigError(problems)
     tester = Tester(config, topic or default_topic(config))
-    console = Console(highlight=False)
+    console = Output()
     totals: Counter[str] = Counter()
     for index, text in enumerate(events):
         payload = text.rstrip(b"\r\n")
@@ -190,13 +188,14 @@ def command(config_path: str | None, events: BinaryIO, as_json: bool, topic: str
         result = {"line": index + 1} | tester.test(payload, index, time.time())
         totals[result["verdict"]] += 1
         if as_json:
-            print(json.dumps(result))
+            write_json_line(result)
         else:
             show(console, result)
+            streams.flush()
     if not as_json:
         words = ", ".join(
             f"{totals[name]} {word}"
             for name, word in (("routed", "routed"), ("dropped", "dropped by a rule"), ("dead", "dead letters"))
         )
-        console.print(f"{sum(totals.values())} events as from {tester.topic}: {words}", soft_wrap=True, markup=False)
+        console.line(printable(f"{sum(totals.values())} events as from {tester.topic}: {words}"))
     return 0

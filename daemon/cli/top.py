@@ -1,21 +1,27 @@
 """`ingestd top`: what a running daemon does, second by second. Its status twice in; rates, lag, bottleneck out."""
 
-import json
+import itertools
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import click
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from ..observers import bottleneck
+from .shared import streams
 from .shared.daemon_client import DaemonClient, find, place_options
+from .shared.messages import printable
+from .shared.output import Output, pictures, table, write_json_line
 
 PARTITIONS_SHOWN: Final = 8
 BAR_COLUMNS: Final = 30
+# Of the loop's time: a name, its share, and what is between them and the bar.
+LOOP_TEXT_COLUMNS: Final = 30
+NAME_COLUMNS: Final = 14
 PHASE_WORDS: Final = {
     "poll": "taking from Kafka",
     "process": "decoding and rules",
@@ -123,43 +129,46 @@ def view(before: dict[str, Any], after: dict[str, Any], now_s: float) -> View:
     )
 
 
-def _pairs(title: str, rates: dict[str, float]) -> Text:
-    text = Text.assemble((f"{title:14}", "bold"))
+def _pairs(rates: dict[str, float]) -> Text:
     if not rates:
-        return text.append("none", "dim")
-    return text.append("   ".join(f"{name} {rate:,.1f}/s" for name, rate in rates.items()))
+        return Text("none", "dim")
+    return Text("   ".join(printable(f"{name} {rate:,.1f}/s") for name, rate in rates.items()))
 
 
-def _loop_table(seen: View) -> Table:
-    table = Table(title="The loop's time", box=None, show_header=False, title_justify="left", title_style="bold")
+def _loop_table(seen: View, columns: int) -> Table:
+    bar_columns = max(0, min(BAR_COLUMNS, columns - LOOP_TEXT_COLUMNS))
+    grid = Table(title="The loop's time", box=None, show_header=False, title_justify="left", title_style="bold")
     for name, share in sorted(seen.loop.items(), key=lambda row: -row[1]):
-        bar = "█" * round(share * BAR_COLUMNS)
-        table.add_row(PHASE_WORDS.get(name, name), Text(bar, "dim" if name == "waiting" else "cyan"), f"{share:.1%}")
-    return table
+        bar = "█" * round(share * bar_columns)
+        grid.add_row(PHASE_WORDS.get(name, name), Text(bar, "dim" if name == "waiting" else "cyan"), f"{share:.1%}")
+    return grid
 
 
-def _lag_table(seen: View) -> Table:
-    title = f"Lag: {seen.lag_records:,} records, {seen.lag_seconds:,.1f} s"
-    table = Table(title=title, box=None, title_justify="left", title_style="bold", header_style="dim")
-    table.add_column("partition")
-    for name in ("behind", "seconds", "position", "log end"):
-        table.add_column(name, justify="right")
-    for row in seen.partitions[:PARTITIONS_SHOWN]:
-        table.add_row(
+def _lag(seen: View, columns: int) -> Group:
+    rows = [
+        (
             f"{row['topic']}-{row['partition']}",
             f"{row['records']:,}",
             f"{row['seconds']:,.1f}",
             f"{row['position']:,}",
             f"{row['high_watermark']:,}",
         )
+        for row in seen.partitions[:PARTITIONS_SHOWN]
+    ]
     more = len(seen.partitions) - PARTITIONS_SHOWN
-    if more > 0:
-        table.add_row(f"and {more} more", "", "", "", "")
-    return table
+    return Group(
+        *table(
+            ("partition", "behind", "seconds", "position", "log end"),
+            rows,
+            columns,
+            title=f"Lag: {seen.lag_records:,} records, {seen.lag_seconds:,.1f} s",
+        ),
+        *([Text(f"and {more} more")] if more > 0 else []),
+    )
 
 
 def _sinks(seen: View) -> Text:
-    text = Text.assemble(("sinks         ", "bold"))
+    text = Text()
     for name, sink in seen.sinks.items():
         latency = (
             f"{sink['mean_latency_ms']:,.1f} ms a batch"
@@ -167,57 +176,59 @@ def _sinks(seen: View) -> Text:
             else "nothing acknowledged"
         )
         state = ("connected", "green") if sink["connected"] else ("away", "bold red")
-        text.append(f"{name} ").append(*state).append(f", {latency}, {sink['open_batches']} batches open    ")
+        text.append("   " if text else "").append(f"{name} ").append(*state)
+        text.append(f", {latency}, {sink['open_batches']} batches open")
     return text
 
 
-def render(seen: View) -> Group:
-    """The picture of one second."""
-    health = Text.assemble(("health        ", "bold"))
+def _health(seen: View) -> Text:
+    text = Text()
     for name, status in seen.health.items():
-        health.append(f"{name} ").append(status, STATUS_STYLES.get(status, "")).append("   ")
-    colour = "green" if seen.bottleneck == "none" else "yellow"
+        text.append("   " if text else "").append(f"{name} ").append(status, STATUS_STYLES.get(status, ""))
+    return text
+
+
+def render(seen: View, columns: int) -> Group:
+    """The picture of one second, in so many columns."""
     held = f", holds back: {seen.held_back_by}" if seen.held_back_by else ""
-    return Group(
-        Text.assemble(
-            ("ingestd ", "bold"),
-            f"{seen.version} on {seen.host}, up {seen.uptime_s:,.0f} s",
-            (f"   {seen.time}", "dim"),
-        ),
-        Text.assemble(("bottleneck    ", "bold"), (seen.words, colour)),
-        Text.assemble(
-            ("events        ", "bold"),
+    facts = Table.grid(padding=(0, 0))
+    facts.add_column(width=NAME_COLUMNS, style="bold")
+    facts.add_column()
+    rows: tuple[tuple[str, RenderableType], ...] = (
+        ("bottleneck", Text(printable(seen.words), "green" if seen.bottleneck == "none" else "yellow")),
+        (
+            "events",
             f"{seen.received:,.0f}/s received, {seen.delivered:,.0f}/s delivered; {seen.in_flight_events:,} in flight "
             f"({seen.buffer_bytes / (1 << 20):,.1f} MiB){held}",
         ),
-        _pairs("sent", seen.by_type),
-        _pairs("dropped", seen.discarded),
-        _pairs("dead letters", seen.dead_lettered),
-        _pairs("errors", seen.errors),
-        _sinks(seen),
-        health,
+        ("sent", _pairs(seen.by_type)),
+        ("dropped", _pairs(seen.discarded)),
+        ("dead letters", _pairs(seen.dead_lettered)),
+        ("errors", _pairs(seen.errors)),
+        ("sinks", _sinks(seen)),
+        ("health", _health(seen)),
+    )
+    for row in rows:
+        facts.add_row(*row)
+    head = printable(f"{seen.version} on {seen.host}, up {seen.uptime_s:,.0f} s")
+    return Group(
+        Text.assemble(("ingestd ", "bold"), head, (f"   {seen.time}", "dim")),
+        facts,
         Text(),
-        _loop_table(seen),
+        _loop_table(seen, columns),
         Text(),
-        _lag_table(seen),
+        _lag(seen, columns),
     )
 
 
-def watch(daemon: DaemonClient, interval_s: float, as_json: bool, times: int | None) -> None:
-    """Look again and again. Ends after `times` pictures, or with Ctrl-C."""
-    console = Console(highlight=False)
+def views(daemon: DaemonClient, interval_s: float, times: int | None) -> Iterator[View]:
+    """Look again and again: without an end, or `times` times."""
     before = daemon.json("GET", "/status")
-    shown = 0
-    with Live(console=console, auto_refresh=False, transient=False) as live:
-        while times is None or shown < times:
-            time.sleep(interval_s)
-            after = daemon.json("GET", "/status")
-            seen = view(before, after, time.time())
-            before, shown = after, shown + 1
-            if as_json:
-                click.echo(json.dumps(seen._asdict()))
-            else:
-                live.update(render(seen), refresh=True)
+    for _ in itertools.count() if times is None else range(times):
+        time.sleep(interval_s)
+        after = daemon.json("GET", "/status")
+        yield view(before, after, time.time())
+        before = after
 
 
 @click.command("top")
@@ -230,5 +241,17 @@ def command(config_path: str | None, at: str | None, interval: float, times: int
 
     The daemon is found by its config (-c), its socket or its address (--at). Ends with Ctrl-C, or after --times.
     """
-    watch(find(config_path, at, control_only=False), interval, as_json, times)
+    seen = views(find(config_path, at, control_only=False), interval, times)
+    if as_json:
+        for each in seen:
+            write_json_line(each._asdict())
+            if streams.reader_gone():
+                break
+        return 0
+    console = Output()
+    with pictures(console) as picture:
+        for each in seen:
+            picture.show(render(each, console.width))
+            if streams.reader_gone():
+                break
     return 0

@@ -1,6 +1,5 @@
 """`ingestd topics create`, and what the verbs ask a cluster. A config in; topics made, or facts of topics, out."""
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Any, Final
@@ -8,8 +7,6 @@ from typing import Any, Final
 import click
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic
-from rich.console import Console
-from rich.text import Text
 
 from ..config import checks
 from ..config.kafka_connection import admin_options, message_bytes_max
@@ -17,6 +14,8 @@ from ..config.loading import load
 from ..config.schema import Config, KafkaConfig
 from ..errors import IngestdError
 from . import config_option
+from .shared.messages import printable
+from .shared.output import Output, write_json
 
 ANSWER_TIMEOUT_S = 5.0
 CREATE_TIMEOUT_S = 15.0
@@ -191,9 +190,9 @@ class Creation:
     def as_dict(self) -> dict[str, Any]:
         return {"created": self.created, "existing": self.existing, "failed": self.failed, "warnings": self.warnings}
 
-    def show(self, console: Console) -> None:
+    def show(self, console: Output) -> None:
         def line(mark: str, style: str, text: str) -> None:
-            console.print(Text.assemble((f"{mark:8} ", style), text), soft_wrap=True)
+            console.line((f"{mark:8} ", style), printable(text))
 
         for row in self.created:
             settings = "".join(f", {key} {value}" for key, value in row["config"].items())
@@ -245,7 +244,7 @@ def create(
     # -1: the broker decides.
     creation.run(partitions, replication_factor or -1, retention)
     if as_json:
-        print(json.dumps(creation.as_dict(), indent=2))
+        write_json(creation.as_dict())
     else:
-        creation.show(Console(highlight=False))
+        creation.show(Output())
     return 1 if creation.failed else 0

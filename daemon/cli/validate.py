@@ -1,8 +1,9 @@
 """`ingestd validate`: every problem of a config, of the cluster and of Redis, each with its key and the mend."""
 
 import asyncio
-import json
+import os
 import re
+import socket
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -10,19 +11,18 @@ from typing import Any, NamedTuple
 import click
 import redis
 from confluent_kafka.admin import ClusterMetadata
-from rich.console import Console
-from rich.text import Text
 
-from ..config import checks, librdkafka_check
+from ..config import checks, full_check
 from ..config.kafka_connection import CONNECTION_PREFIXES, message_bytes_max
-from ..config.loading import find, load
+from ..config.loading import Loaded, find, load_located
 from ..config.redis_options import DIAL_TIMEOUT_S, Endpoint
 from ..config.schema import Config, KafkaConfig, RedisConfig
-from ..config.secrets import unreadable_files
 from ..config.topic_pattern import TopicPattern
 from ..errors import ConfigError, Problem, RedisProtocolError
 from ..pipeline.sinks.redis_server import RedisRefused, connect, find_endpoint, knock
 from . import EXIT_CONFIG, config_option
+from .shared.messages import printable
+from .shared.output import Output, write_json
 from .topics import Cluster, ClusterError, size_mend
 
 REDIS_VERSION_MIN = (6, 2)
@@ -58,6 +58,11 @@ class Findings:
     def note(self, path: str, what: str, mend: str = "") -> None:
         self.notes.append(Problem(path, what, mend))
 
+    def locate(self, loaded: Loaded) -> None:
+        """What a cluster says of a key has the key's place too."""
+        for rows in (self.problems, self.faults, self.warnings, self.notes):
+            rows[:] = loaded.located(rows)
+
     def has_problem_in(self, paths: tuple[str, ...]) -> bool:
         return any(problem.path.startswith(paths) for problem in self.problems)
 
@@ -76,8 +81,7 @@ class Findings:
             "checked": self.checked,
         }
 
-    def show(self, console: Console, source: str) -> None:
-        fancy = console.encoding.lower().startswith("utf")
+    def show(self, console: Output, source: str) -> None:
         for rows, mark, plain, style in (
             ([f"checked {text}" for text in self.checked], "✓", "ok", "green"),
             (self.notes, "·", "note", "dim"),
@@ -85,20 +89,18 @@ class Findings:
             (self.problems + self.faults, "✗", "problem", "bold red"),
         ):
             for row in rows:
-                console.print(Text.assemble((mark if fancy else plain, style), f" {row}"), soft_wrap=True)
+                console.line((console.glyph(mark, plain), style), printable(f" {row}"))
         counts = [
             f"{count} {word}{'s' if count != 1 else ''}"
             for count, word in ((len(self.problems) + len(self.faults), "problem"), (len(self.warnings), "warning"))
             if count
         ]
-        console.print(Text(f"{source}: {', '.join(counts) or 'fine'}"), soft_wrap=True)
+        console.line(printable(f"{source}: {', '.join(counts) or 'fine'}"))
 
 
-def check_offline(config: Config, findings: Findings) -> None:
+def check_offline(loaded: Loaded, findings: Findings) -> None:
     """What can be seen without a cluster."""
-    missing = list(unreadable_files(config))
-    findings.problems += [*checks.check(config), *missing]
-    report = librdkafka_check.check(config, not missing)
+    report = full_check.examine(loaded)
     findings.problems += report.problems
     findings.warnings += report.warnings
     findings.checked.append("the config: keys, values, topics, rules, files")
@@ -115,6 +117,24 @@ def check_online(config: Config, findings: Findings) -> None:
         findings.note("redis", "Redis was not asked", "mend the problems first")
     else:
         check_redis(config.redis, findings)
+
+
+def check_places(config: Config, findings: Findings) -> None:
+    """Whether this machine has what the daemon would listen at: a folder for each socket, an address for the host."""
+    for key, place in (("http.listen", config.http.listen), ("control.socket", config.control.socket_path())):
+        if place is None or findings.has_problem_in((key,)):
+            continue
+        if place.startswith("/") or key == "control.socket":
+            folder = os.path.dirname(place) or "."
+            if not os.path.isdir(folder):
+                what, mend = f"{place} is in a folder that is not there", "make it, or choose another place"
+                findings.problems.append(Problem(key, what, mend))
+            continue
+        host, _, port = place.rpartition(":")
+        try:
+            socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        except OSError as error:
+            findings.problems.append(Problem(key, f"{host} is no address: {error.strerror}", "127.0.0.1:PORT is one"))
 
 
 def check_kafka(config: Config, findings: Findings) -> None:
@@ -334,15 +354,18 @@ def command(config_path: str | None, offline: bool, as_json: bool) -> int:
     source = config_path or "(config)"
     try:
         source = str(find(config_path))
-        config = load(config_path)
+        loaded = load_located(config_path)
     except ConfigError as error:
         findings.problems += error.problems
     else:
-        check_offline(config, findings)
+        source = loaded.source
+        check_offline(loaded, findings)
         if not offline:
-            check_online(config, findings)
+            check_places(loaded.config, findings)
+            check_online(loaded.config, findings)
+            findings.locate(loaded)
     if as_json:
-        print(json.dumps(findings.as_dict(), indent=2))
+        write_json(findings.as_dict())
     else:
-        findings.show(Console(highlight=False), source)
+        findings.show(Output(), source)
     return findings.exit_code

@@ -32,7 +32,7 @@ class EventType(StrEnum):
 
 
 class Level(StrEnum):
-    """How grave it is, least first. `warn` and `critical` are aliases, in any case."""
+    """How severe it is, least first. `warn` and `critical` are aliases, in any case."""
 
     DEBUG = "debug"
     INFO = "info"

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from urllib.parse import parse_qs, urlsplit
 
 from ..errors import ConfigError, Problem
 from ..events.rules import MatchConfig, RuleConfig
@@ -11,21 +10,26 @@ from .kafka_connection import RECORD_MARGIN_BYTES
 from .kafka_consumers import held_bytes_max, refused_consumer_options
 from .kafka_producers import refused_producer_options
 from .keys import values
-from .schema import OUTPUT_TOPIC_KEYS, Config
+from .redis_options import BadUrl, is_host, read_url
+from .schema import OUTPUT_TOPIC_KEYS, Config, RedisConfig
 from .secrets import unreadable_files
 from .topic_pattern import TopicPattern
 
 # Topics of one event; the fast path's TOPICS_PER_EVENT_MAX less its typed topic.
 RULE_TOPICS_MAX = 31
+CREDENTIALS_MEND = "use redis.username and redis.password_file"
+# Of all rules together. An output topic costs a handle in librdkafka and a counter.
+OUTPUT_TOPICS_MAX = 1000
+INPUT_TOPICS_MAX = 1000
 TOPIC_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
-BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+):(\d{1,5})")
+BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+):([0-9]{1,5})")
 
 
 def check(config: Config) -> list[Problem]:
     """All problems of sense that can be seen without a cluster."""
     found = [*_ranges(config), *_kafka(config)]
     found += [*refused_consumer_options(config.kafka), *refused_producer_options(config.kafka)]
-    found += [*_topics(config), *_redis(config), *_pipeline(config), *_http(config), *_rule_topics(config)]
+    found += [*_topics(config), *_redis(config.redis), *_pipeline(config), *_http(config), *_rule_topics(config)]
     names: set[str] = set()
     for index, rule in enumerate(config.rules):
         found += _rule(rule, f"rules[{index}]")
@@ -65,7 +69,7 @@ def _kafka(config: Config) -> Iterator[Problem]:
             f"is {kafka.security.protocol}, but a SASL mechanism is set",
             "use sasl_ssl or sasl_plaintext",
         )
-    if kafka.security.sasl_mechanism not in (None, "GSSAPI"):
+    if kafka.security.sasl_mechanism is not None:
         for key in ("sasl_username", "sasl_password_file"):
             if not getattr(kafka.security, key):
                 yield Problem(f"kafka.security.{key}", f"is missing, but {kafka.security.sasl_mechanism} needs it")
@@ -87,7 +91,7 @@ def _kafka(config: Config) -> Iterator[Problem]:
 def is_host_port(text: str, port_min: int = 1) -> bool:
     """`HOST:PORT`, `[IPV6]:PORT`."""
     match = BROKER.fullmatch(text)
-    return match is not None and port_min <= int(match.group(2)) <= 65535
+    return match is not None and port_min <= int(match.group(2)) <= 65535 and is_host(match.group(1).strip("[]"))
 
 
 def outputs(config: Config) -> dict[str, str]:
@@ -122,7 +126,11 @@ def loop_error(looped: dict[str, str]) -> ConfigError:
 def _input_path(config: Config, topic: str) -> str:
     """The key path that makes a topic an input."""
     key = config.old_topics().get(topic)
-    return "kafka.input_topics" if key is None else f"kafka.topics.{key}"
+    if key is not None:
+        return f"kafka.topics.{key}"
+    if topic in config.kafka.index_only_topics and topic not in config.full_inputs():
+        return "kafka.index_only_topics"
+    return "kafka.topics.observability_events" if config.kafka.input_topics is None else "kafka.input_topics"
 
 
 def _old_topics(config: Config) -> Iterator[Problem]:
@@ -148,11 +156,19 @@ def _topics(config: Config) -> Iterator[Problem]:
             yield Problem(f"kafka.topics.{key}", f"{name!r} is {written[name]} as well", "give each type its own topic")
     index_only = set(config.kafka.index_only_topics)
     yield from _old_topics(config)
+    for count, most, path in (
+        (len(config.input_topics()), INPUT_TOPICS_MAX, "kafka.input_topics"),
+        (len(written), OUTPUT_TOPICS_MAX, "rules"),
+    ):
+        if count > most:
+            yield Problem(path, f"{count} topics are more than {most}", "name fewer, or an expression")
+            return
     for topic in config.input_topics():
         path = _input_path(config, topic)
         if topic.startswith("^"):
             if topic in index_only:
                 yield Problem("kafka.index_only_topics", f"{topic!r} is no name", "write the names of the topics")
+                continue
             try:
                 pattern = TopicPattern(topic)
             except ValueError as error:
@@ -183,8 +199,12 @@ def _topics(config: Config) -> Iterator[Problem]:
             yield Problem(path, f"{name!r} is no topic name", "letters, digits, dot, underscore, dash; at most 249")
 
 
-def _redis(config: Config) -> Iterator[Problem]:
-    redis = config.redis
+def redis_problems(redis: RedisConfig) -> list[Problem]:
+    """What is wrong with how Redis is reached."""
+    return list(_redis(redis))
+
+
+def _redis(redis: RedisConfig) -> Iterator[Problem]:
     yield from _redis_url(redis.url)
     if redis.sentinel is not None:
         if not redis.sentinel.master:
@@ -199,25 +219,16 @@ def _redis(config: Config) -> Iterator[Problem]:
 def _redis_url(url: str) -> Iterator[Problem]:
     """The URL is never repeated: it may hold a password, wherever the operator put it."""
     try:
-        parts = urlsplit(url)
-        port_is_bad = parts.port == 0
-    except ValueError:
-        yield Problem("redis.url", "its host or port can't be read", "redis://HOST:PORT/DATABASE")
+        named = read_url(url)
+    except BadUrl as error:
+        # An @ anywhere: an unescaped slash in a password ends what is taken for the host.
+        if "cluster" not in error.what and ("@" in url or "user name" in error.what):
+            yield Problem("redis.url", "holds a user name or password", CREDENTIALS_MEND)
+        else:
+            yield Problem("redis.url", error.what, error.mend)
         return
-    query = parse_qs(parts.query)
-    if "cluster" in parts.scheme or "cluster" in query:
-        yield Problem("redis.url", "Redis Cluster is not supported", "use one master, or redis.sentinel")
-    elif parts.scheme not in ("redis", "rediss", "unix"):
-        yield Problem("redis.url", "is not redis://, rediss:// or unix://", "redis://HOST:PORT/DATABASE")
-    # An @ anywhere: an unescaped slash in a password ends what urlsplit takes for the host.
-    elif "@" in (parts.netloc if parts.scheme == "unix" else url) or query.keys() & {"username", "password"}:
-        yield Problem("redis.url", "holds a user name or password", "use redis.username and redis.password_file")
-    elif query.keys() - {"db"}:
-        yield Problem("redis.url", "has other parameters than db, which nothing reads", "leave them out")
-    elif not all(re.fullmatch(r"\d+", number) for number in query.get("db", [])):
-        yield Problem("redis.url", "its database is no number", "redis://HOST:PORT/DATABASE")
-    elif port_is_bad or (parts.scheme != "unix" and not re.fullmatch(r"/?|/\d+", parts.path)):
-        yield Problem("redis.url", "its port or database is no number in range", "redis://HOST:PORT/DATABASE")
+    if "@" in url or named.username or named.password:
+        yield Problem("redis.url", "holds a user name or password", CREDENTIALS_MEND)
 
 
 def _http(config: Config) -> Iterator[Problem]:

@@ -29,11 +29,15 @@ CONNECTION_PREFIXES: Final = (
     "enable.sasl.",
     "enable.ssl.",
     "https.",
+    "metadata.recovery.",
+    "plugin.",
+    "receive.",
     "reconnect.",
     "sasl.",
     "security.",
     "socket.",
     "ssl.",
+    "ssl_",
 )
 
 

@@ -7,6 +7,7 @@ go together is found too, and certificates that can't be read.
 import ctypes
 import difflib
 import os
+import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -14,13 +15,14 @@ import confluent_kafka.cimpl
 import msgspec
 
 from ..errors import Problem
-from . import kafka_consumers, kafka_producers
+from . import kafka_consumers, kafka_producers, scalars
+from .nodes import shortened
 from .schema import Config, SecurityConfig
 
 PRODUCER, CONSUMER = 0, 1  # rd_kafka_type_t
 CONF_UNKNOWN, CONF_OK = -2, 0  # rd_kafka_conf_res_t
 TEXT_BYTES = 512
-TYPE_FOR_CODE = "*Type: see dedicated API*"
+KIND_FOR_CODE: Final = "see dedicated API"
 
 # Options that are derived from a key of the config: what librdkafka says of them is reported there.
 DERIVED: Final = {
@@ -45,6 +47,8 @@ DERIVED: Final = {
     "queued.max.messages.kbytes": "pipeline.memory_limit_mib",
     "fetch.max.bytes": "pipeline.memory_limit_mib",
 }
+_KIND: Final = re.compile(r"\*Type: ([^*]+)\*")
+_BEGINS_AS_NUMBER: Final = re.compile(r"\s*[-+]?\.?[0-9]")
 # They choose a way to log in, which other options are then for. So they are suspected last, and together.
 LOGIN: Final = ("sasl.mechanism", "sasl.mechanisms", "security.protocol")
 # A handle is made without these: a broker would be dialled, and debugging would write on the terminal.
@@ -52,11 +56,16 @@ NOT_FOR_THE_TRIAL = ("bootstrap.servers", "debug", "log_level", "statistics.inte
 
 
 class Option(NamedTuple):
-    """A line of librdkafka's table. `side`: C, P or *. for_code: it holds a pointer, which no text can set."""
+    """A line of librdkafka's table. `side`: C, P or *. `kind`: integer, float, boolean, string, enum value ..."""
 
     side: str
     values: str
-    for_code: bool
+    kind: str
+
+    @property
+    def for_code(self) -> bool:
+        """It holds a pointer, which no text can set."""
+        return self.kind == KIND_FOR_CODE
 
 
 class Library:
@@ -94,7 +103,7 @@ class Library:
         libc.free(buffer)
         rows = ([cell.strip() for cell in line.split("|")] for line in printed.splitlines())
         return {
-            row[0]: Option(row[1], row[2], row[-1].endswith(TYPE_FOR_CODE))
+            row[0]: Option(row[1], row[2], kind[1] if (kind := _KIND.search(row[-1])) else "")
             for row in rows
             if len(row) >= 6 and row[1] in ("C", "P", "*")
         }
@@ -160,6 +169,7 @@ def check(config: Config, files_are_there: bool = True) -> OptionsReport:
             _refusal(_path(key, section, given), key, code, text, table, library.version)
             for key, (code, text) in refused.items()
         ]
+        found += _half_read(section, {key: given[key] for key in given.keys() - refused.keys()}, table)
         if not found and (text := library.trial(kind, options)) is not None:
             found.append(Problem(_culprit(library, kind, section, options, given), text))
         # What both handles share is said once.
@@ -214,6 +224,22 @@ def _refusal(path: str, key: str, code: int, text: str, table: dict[str, Option]
     values = table[key].values if key in table else ""
     is_for_code = key in table and table[key].for_code
     return Problem(path, text, f"allowed: {values}" if values else "leave it out" if is_for_code else "")
+
+
+def _half_read(section: str, given: dict[str, str], table: dict[str, Option]) -> Iterator[Problem]:
+    """librdkafka reads as many digits as there are, in octal behind a zero, and takes `4MiB` for 4."""
+    for key, text in sorted(given.items()):
+        kind = table[key].kind if key in table else ""
+        if kind not in ("integer", "float") or not _BEGINS_AS_NUMBER.match(text):
+            continue
+        try:
+            (scalars.read_int if kind == "integer" else scalars.read_float)(text)
+        except scalars.Unreadable as error:
+            words = {"integer": "whole number", "float": "number"}[kind]
+            mend = str(error) or f"allowed: {table[key].values}"
+            yield Problem(
+                f"kafka.{section}.{key}", f"'{shortened(text)}' is no {words}: librdkafka would read a part of it", mend
+            )
 
 
 def _wrong_side(kind: int, section: str, given: set[str], table: dict[str, Option]) -> Iterator[Problem]:

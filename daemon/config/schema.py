@@ -45,8 +45,9 @@ class SecurityConfig(Section):
     key_file: Annotated[str | None, Key("PEM file of the client's key.", RESTART)] = None
     key_password_file: Annotated[str | None, Key("File with the password of the key.", RESTART)] = None
     sasl_mechanism: Annotated[
-        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"] | None,
-        Key("PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or GSSAPI.", RESTART),
+        # Those of the librdkafka in confluent-kafka's wheels, which are built without Kerberos (GSSAPI).
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None,
+        Key("PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.", RESTART),
     ] = None
     sasl_username: Annotated[str | None, Key("Name to log in with.", RESTART)] = None
     sasl_password_file: Annotated[str | None, Key("File with the password to log in with.", RESTART)] = None
@@ -293,7 +294,7 @@ class Config(Section):
     rules: Annotated[
         tuple[RuleConfig, ...],
         Key(
-            "Walked in order for each event: drop, keep and route end the walk; copy, sample and no_store go on.",
+            "Walked in order for each event: drop, keep and route end the walk; the others go on.",
             RELOAD,
         ),
     ] = ()

@@ -79,7 +79,7 @@ cdef class Batch:
         self.clear_counts()
 
     def abandon(self):
-        """`release` for the end: what is pending on the batch will not be reported, as its producer is gone."""
+        """`release` for the end: what is pending on the batch will not be reported, as its producer is destroyed."""
         self.b.sends_pending = 0
         self.release()
 

@@ -1,4 +1,4 @@
-# The client library's Kafka producer: any thread sends events, one thread tells each event's owner its delivery report.
+# The client library's Kafka producer: any thread sends events, one thread hands each event's owner its delivery report.
 #
 # confluent-kafka's own `produce` takes 3.4 µs for a record with eight headers, of which librdkafka needs a third. For
 # each report it takes and gives the interpreter's lock; here many are told of under one (decision 0012).

@@ -1,1 +1,1 @@
-"""What looks at a running pipeline and tells others: health, lag, status, HTTP, taps, systemd."""
+"""What looks at a running pipeline and reports it: health, lag, status, HTTP, taps, systemd."""

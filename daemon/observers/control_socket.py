@@ -17,6 +17,7 @@ from .._fastpath import UNREADABLE
 from ..config.checks import match_problems
 from ..events.rules import MatchConfig
 from ..events.unreadable import why_unreadable
+from .http_server import ANSWER_TIMEOUT_S
 from .taps import RATE_MAX, Tap, Taps, TooManyTaps
 
 # So often a tap says how many events it has seen, also when it shows none: who reads sees that it lives.
@@ -45,7 +46,9 @@ def routes(reload: Callable[[], Awaitable[Any]], taps: Taps) -> list[web.RouteDe
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
     async def post_tap(request: web.Request) -> web.StreamResponse:
-        body = await request.read()
+        # The answer may take as long as it likes, the question not.
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            body = await request.read()
         try:
             wanted = msgspec.json.decode(body, type=TapRequest)
         except UNREADABLE as error:

@@ -1,4 +1,9 @@
-"""Health reports: looks at the components, judges each, and sends health events for them, with lag that is true."""
+"""Health reports: looks at the components, judges each, and sends health events for them, with lag that is true.
+
+Seconds behind count from the time of the first unfinished record of a partition. Where that was taken, the ledger knows
+its time; where not, `RecordTimes` reads it, aside and once a place. Until the answer is there the partition counts as
+behind since it was first seen so. The events belong to no batch: they are not indexed, and not in the books.
+"""
 
 import asyncio
 import logging
@@ -20,7 +25,7 @@ from .record_times import Place, RecordTimes
 
 # How often changes are looked for between two reports.
 LOOK_INTERVAL_S = 0.5
-# While nothing is taken no fetch reply tells the ends of the logs: the broker is asked this often.
+# While nothing is taken no fetch reply has the ends of the logs: the broker is asked this often.
 HELD_BACK_INTERVAL_S = 1.0
 # A partition that goes on is as old as it was a moment ago, if nobody knows better.
 CARRIED_MS_MAX = 2000
@@ -101,7 +106,11 @@ class HealthReports:
                 asking.cancel()
 
     async def _refresh_watermarks(self) -> None:
-        """Cached watermarks freeze when nothing is fetched, so where they did not move the broker is asked."""
+        """The ends of the logs.
+
+        Non-obvious: a cached end of a log freezes when nothing is fetched, so one that did not move is asked for.
+        Lag from cached ends alone would look fine while all stands still.
+        """
         asked = []
         for key in self._ledger.partitions():
             _, high = self._consumer.cached_watermarks(*key)

@@ -8,6 +8,7 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import socket
 import stat
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,9 +16,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 
 from ..errors import ConfigError, Problem
+from .http_log import CLIENT_ERRORS, RequestLog, reason_of
 
 # A scraper and some people; each connection has buffers of its own.
 CONNECTIONS_MAX = 64
+# Of the descriptors that the process may have, one server's connections take this part at most. A daemon has two of
+# them, and the rest is for Kafka and Redis: those who look on must not keep it from a broker.
+DESCRIPTOR_SHARE = 8
 LINE_BYTES_MAX = 4096
 HEADER_BYTES_MAX = 8192
 BODY_BYTES_MAX = 64 * 1024
@@ -126,6 +131,14 @@ def _remove_stale(path: str, key: str) -> None:
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
+def connections_max() -> int:
+    """How many connections a server takes at once, of those that the process may have."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        CONNECTIONS_MAX if limit == resource.RLIM_INFINITY else max(1, min(CONNECTIONS_MAX, limit // DESCRIPTOR_SHARE))
+    )
+
+
 class _Refused(asyncio.Protocol):
     """A connection too many."""
 
@@ -141,6 +154,8 @@ class HttpServer:
         self, listen: str, key: str, log: logging.Logger, answer_timeout_s: float | None = ANSWER_TIMEOUT_S
     ) -> None:
         self._log = log
+        self._request_log = RequestLog(log)
+        self._connections_max = connections_max()
         self._answer_timeout_s = answer_timeout_s
         self._sockets = open_sockets(listen, key)
         name = self._sockets[0].getsockname()
@@ -155,13 +170,17 @@ class HttpServer:
     async def start(self, routes: Iterable[web.AbstractRouteDef]) -> None:
         """Answer from here on."""
         loop = asyncio.get_running_loop()
-        application = web.Application(middlewares=[self._bounds()], client_max_size=BODY_BYTES_MAX)
+        application = web.Application(
+            logger=self._request_log,  # type: ignore[arg-type] -- it has the methods that are called
+            middlewares=[self._bounds()],
+            client_max_size=BODY_BYTES_MAX,
+        )
         application.add_routes(routes)
         self._runner = web.AppRunner(
             application,
             handle_signals=False,
             access_log=None,
-            logger=self._log,
+            logger=self._request_log,
             keepalive_timeout=KEEPALIVE_S,
             lingering_time=LINGER_S,
             shutdown_timeout=STOP_TIMEOUT_S / 2,
@@ -178,7 +197,7 @@ class HttpServer:
     def _accept(self) -> asyncio.BaseProtocol:
         assert self._runner is not None and self._runner.server is not None
         server = self._runner.server
-        if len(server.connections) >= CONNECTIONS_MAX:
+        if len(server.connections) >= self._connections_max:
             return _Refused()
         connection = server()
         self._silent.add(connection)
@@ -198,6 +217,10 @@ class HttpServer:
             try:
                 async with asyncio.timeout(self._answer_timeout_s):
                     return await handler(request)
+            except CLIENT_ERRORS as error:
+                # A body that is cut, or not what its headers say. A client that has gone does not see the answer.
+                self._request_log.refused(error)
+                raise web.HTTPBadRequest(text=f"{reason_of(error)}\n") from None
             except TimeoutError:
                 raise web.HTTPServiceUnavailable(text="no answer in time\n") from None
 

@@ -31,7 +31,7 @@ HEALTH_NUMBERS = {Status.HEALTHY: 0, Status.DEGRADED: 1, Status.UNHEALTHY: 2}
 
 
 def run_queue_ns() -> int:
-    """How long this thread has stood in a processor's queue; 0 where the kernel does not tell."""
+    """How long this thread has stood in a processor's queue; 0 where the kernel does not say."""
     try:
         return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
     except (OSError, IndexError, ValueError):

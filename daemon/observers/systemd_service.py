@@ -75,7 +75,10 @@ class SystemdService:
         self._notifier.stopping(f"stopping: {self._ledger.unfinished():,} events are being finished", limit_s)
 
     async def run(self) -> None:
-        """Until it is cancelled, when all is torn down: systemd's watchdog also bites while a service stops."""
+        """Until it is cancelled, when all is torn down.
+
+        Non-obvious: systemd 252 goes on watching while a service stops, so the watchdog is fed until the very end.
+        """
         if not self._notifier.active:
             return
         feed_interval_s = (self._notifier.watchdog_s or 3600.0) / FEEDS

@@ -1,12 +1,16 @@
 """Builds the fast path's RouteTable from the config in force and the open taps: rules, topics, times to live."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from .._fastpath import RouteTable
 from ..config.schema import Config
+from ..errors import ConfigError, Problem
 from ..events.rules import CompiledRule, OutputTopics, compile_rules, mask_of
 from ..events.vocabulary import TYPE_NAMES, PartitionBy
+
+# The fast path numbers topics in 16 bits.
+TOPIC_NUMBERS_MAX: Final = 1 << 16
 
 
 class OpenTaps(Protocol):
@@ -33,9 +37,16 @@ class RouteTables:
         )
 
     def swap(self, config: Config) -> list[str]:
-        """Another config. Gives the output topics that it adds; those that are known keep their numbers."""
+        """Another config. Gives the output topics that it adds; those that are known keep their numbers.
+
+        Raises ConfigError, with nothing changed, when reloads have brought more topics than there are numbers.
+        """
         known: OutputTopics = self.topics
-        self._rules, self.topics = compile_rules(config.rules, config.kafka.topics.outputs(), known)
+        rules, topics = compile_rules(config.rules, config.kafka.topics.outputs(), known)
+        if len(topics.names) > TOPIC_NUMBERS_MAX:
+            what = f"with those of earlier reloads, there are more than {TOPIC_NUMBERS_MAX} output topics"
+            raise ConfigError([Problem("rules", what, "restart the daemon: it forgets those not named now")])
+        self._rules, self.topics = rules, topics
         self._config = config
         return list(self.topics.names[len(known.names) :])
 

@@ -1,7 +1,16 @@
 """Reads Kafka: joins the group, takes records, stores what is finished, and answers the group's rebalances.
 
-The group's events are answered by one task, one after the other: an assignment with explicit offsets, a revoke only
-after what was taken has been drained and stored. Everything that goes to the network runs on a helper thread.
+The group's events are answered by one task (`_answer_rebalances`), one after the other; librdkafka's heartbeats go on
+meanwhile. It is the same for the eager, the cooperative and the new consumer protocol:
+
+    assign   on a helper thread ask for commits and both ends of each log, until the cluster answers; give each
+             partition an explicit offset and a new generation; commit a start that was not committed before
+    revoke   take nothing; drain what was taken, up to pipeline.drain_timeout_ms; store; forget the partitions;
+             unassign, with which librdkafka commits. What is not finished is abandoned: another member gets it
+    lost     others have the partitions already: forget and unassign at once, store nothing
+
+A position that the log does not have comes as an error of its partition, as auto.offset.reset is `error`: `_restart`
+goes on at the log's start, and what was missed is counted.
 
 An expression among the inputs may match an output after all: a topic that appeared later, or a broker that reads
 expressions otherwise. Then nothing more is taken, and the loop's exception handler gets a ConfigError.

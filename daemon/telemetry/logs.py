@@ -9,6 +9,7 @@ from typing import Final
 
 # The numbers that journald reads from the head of a line when JOURNAL_STREAM is set.
 _SYSLOG_LEVELS: Final = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+LIBRARIES: Final = ("aiohttp", "asyncio")
 # What a LogRecord has of itself; everything else came by `extra=`.
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -57,4 +58,10 @@ def set_up(level: str, form: str) -> logging.Logger:
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+    for name in LIBRARIES:
+        # Else Python's last resort prints their warnings as bare lines, which no reader of JSON understands.
+        library = logging.getLogger(name)
+        library.handlers[:] = [handler]
+        library.setLevel(logging.WARNING)
+        library.propagate = False
     return logger

@@ -145,8 +145,11 @@ class Account:
 
 
 class Books:
-    """The accounts by source topic. `in_flight` is counted up and down on its own, never derived:
-    so the balance is a check and not a tautology."""
+    """The accounts by source topic.
+
+    Non-obvious: `in_flight` is counted up and down on its own and never derived, so the balance is a check.
+    Taken from the other columns it would balance whatever was lost.
+    """
 
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}

@@ -1,6 +1,6 @@
 """A real systemd as PID 1 of namespaces of its own, over this machine's files. A shell's words in, their output out.
 
-All that is written inside, also to /etc and /tmp, goes to an overlay in memory and is gone with the lab. The network
+All that is written inside, also to /etc and /tmp, goes to an overlay in memory and ends with the lab. The network
 is the machine's: a broker on 127.0.0.1 is reached from inside. Only journald runs beside what the tests start.
 It needs root with CAP_SYS_ADMIN and the package systemd. PrivateUsers= does not work inside, as PID 1 is in a chroot.
 """
@@ -156,7 +156,7 @@ class SystemdLab:
         if self.process is not None:
             self.process.kill()  # --kill-child: PID 1 goes with it
             self.process.wait(20)
-            wait_until(lambda: not Path(f"/proc/{self.init_pid}").exists(), "PID 1 of the lab is gone", 20)
+            wait_until(lambda: not Path(f"/proc/{self.init_pid}").exists(), "PID 1 of the lab has ended", 20)
             self.process = None
             subprocess.run(
                 ["unshare", "--mount", "--cgroup", "bash", "-c", TIDY, str(self.folder)],

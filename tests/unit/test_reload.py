@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
+import pytest
 
 from ingestd.config.schema import Config
 from ingestd.errors import ConfigError, Problem
@@ -84,3 +85,17 @@ def test_a_daemon_without_a_config_file_says_so() -> None:
     world, result = reload(None)
     assert [str(each) for each in result.problems] == ["(file): this daemon was started without a config file"]
     assert world.results() == [(("refused",), 1)]
+
+
+@pytest.mark.parametrize("error", [ValueError("nobody thought of it"), RecursionError(), MemoryError()])
+def test_an_error_that_nobody_expected_refuses_the_file_and_logs_its_stack(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read() -> Config:
+        raise error
+
+    world, result = reload(read)
+    (problem,) = result.problems
+    assert type(error).__name__ in problem.what and world.running == Config()
+    assert world.results() == [(("refused",), 1)]
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]

@@ -15,12 +15,12 @@ from typing import Any
 
 import click
 import redis
-from rich.console import Console
 
 from ...config.schema import Config
 from ...errors import IngestdError
 from ...events.vocabulary import TYPE_NAMES
 from ..shared.events_view import tree_object
+from ..shared.output import Output, write_json
 from . import report
 from .mock_cluster import MockClusterProcess
 from .private_redis import PrivateRedis
@@ -52,7 +52,7 @@ def running(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]
 class Demo:
     """One run. Everything it starts ends with it."""
 
-    def __init__(self, rate: int, seconds: int, seed: int, console: Console) -> None:
+    def __init__(self, rate: int, seconds: int, seed: int, console: Output) -> None:
         self.rate, self.seconds = rate, seconds
         self.console = console
         self.traffic = Traffic(seed, datetime.now(UTC))
@@ -160,10 +160,9 @@ class Demo:
         books, log = folder / "books.json", folder / "daemon.log"
         state = State(books, self.console)
         words = [sys.executable, "-m", "ingestd", "run", "-c", str(config), "--books-file", str(books)]
-        self.console.print(
+        self.console.line(
             f"A mock Kafka at {cluster.bootstrap}, a private Redis, and the daemon: "
-            f"{self.rate:,} events/s for {self.seconds} s",
-            soft_wrap=True,
+            f"{self.rate:,} events/s for {self.seconds} s"
         )
         try:
             with running(words, log) as process:
@@ -188,7 +187,7 @@ class Demo:
 class State:
     """The daemon's books file, and the line of progress made from it."""
 
-    def __init__(self, path: Path, console: Console) -> None:
+    def __init__(self, path: Path, console: Output) -> None:
         self._path = path
         self._console = console
         self._said_s = 0.0
@@ -211,10 +210,7 @@ class State:
                 f"sent {sent_count:,}  received {totals['received']:,}  delivered {totals['delivered']:,}  dropped "
                 f"{totals['dropped']:,}  dead-lettered {totals['dead_lettered']:,}  in flight {totals['in_flight']:,}"
             )
-            if self._console.is_terminal:
-                self._console.print(line, end="\r", highlight=False, no_wrap=True, overflow="ellipsis")
-            else:
-                self._console.print(line, highlight=False, soft_wrap=True)
+            self._console.progress(line)
         return state
 
 
@@ -234,12 +230,12 @@ def command(rate: int, seconds: int, seed: int, as_json: bool) -> int:
             f"--rate times --seconds is {rate * seconds:,}; the mock Kafka keeps about {RECORDS_MAX:,} "
             "records: lower one of them"
         )
-    console = Console(stderr=as_json)
+    console = Output(to_stderr=as_json)
     with tempfile.TemporaryDirectory(prefix="ingestd-demo-") as name:
         closing, wrong = Demo(rate, seconds, seed, console).run(Path(name))
     if as_json:
-        print(json.dumps(closing, indent=2))
+        write_json(closing)
     if wrong:
         return 1
-    console.print("Every event reached its end, and is where it belongs.")
+    console.line("Every event reached its end, and is where it belongs.")
     return 0

@@ -1,20 +1,16 @@
 """The demo's closing report: the books, the topics and Redis as tables, and whether everything was found."""
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import redis
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ...client.events import Event
 from ...client.lookup.store import EventStore
 from ...client.lookup.trace_tree import TraceTree
 from ..shared.events_view import Timeline, Waterfall, trace_notes
+from ..shared.messages import printable
+from ..shared.output import PICTURE_COLUMNS, Output, show_table
 from .traffic import Request
-
-WATERFALL_COLUMNS = 100
 
 
 class Found(NamedTuple):
@@ -59,30 +55,24 @@ def problems(
     return result
 
 
-def show(console: Console, books: dict[str, Any], found: Found, request: Request, wrong: list[str]) -> None:
+def show(console: Output, books: dict[str, Any], found: Found, request: Request, wrong: list[str]) -> None:
     """The books, one request, one trace."""
-    # As narrow as it can be: on a terminal of 80 columns nothing is cut.
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("source topic")
     columns = ("received", "delivered", "dropped", "dead_lettered", "abandoned", "in_flight")
-    for name in columns:
-        table.add_column(name.replace("_", "\n"), justify="right", vertical="bottom")
-    console.print("\nThe books: received = delivered + dropped + dead-lettered + abandoned + in flight", soft_wrap=True)
-    for topic, account in books["books"].items():
-        table.add_row(topic, *(f"{account[name]:,}" for name in columns))
-    console.print(table)
-    console.print(f"They balance: {'yes' if books['balanced'] else '[red]NO[/red]'}\n")
-
-    def lines(texts: Iterable[Text]) -> None:
-        for text in texts:
-            console.print(text, soft_wrap=True)
-
-    console.print(f"One request, as `ingestd events correlated {request.correlation_id}` shows it:", soft_wrap=True)
-    timeline = Timeline(console.width if console.is_terminal else None, False)
-    lines(timeline.lines(found.events))
-    console.print(f"\nIts trace, as `ingestd events trace {request.trace_id}` shows it:", soft_wrap=True)
-    lines(Waterfall(found.tree, min(console.width, WATERFALL_COLUMNS), len(found.tree.spans)).lines())
-    lines(trace_notes(found.tree))
-    console.print()
-    for line in wrong:
-        console.print(f"[red]{line}[/red]")
+    console.line("\nThe books: received = delivered + dropped + dead-lettered + abandoned + in flight")
+    show_table(
+        console,
+        # As narrow as it can be: 80 columns hold it.
+        ("source topic", *(name.replace("_", "\n") for name in columns)),
+        [(topic, *(f"{account[name]:,}" for name in columns)) for topic, account in books["books"].items()],
+    )
+    console.line("They balance: ", "yes" if books["balanced"] else ("NO", "red"), "\n")
+    console.line(f"One request, as `ingestd events correlated {request.correlation_id}` shows it:")
+    for line in Timeline(console.text_columns, False).lines(found.events):
+        console.line(line)
+    console.line(f"\nIts trace, as `ingestd events trace {request.trace_id}` shows it:")
+    picture = Waterfall(found.tree, min(console.picture_columns, PICTURE_COLUMNS), len(found.tree.spans))
+    for line in (*picture.lines(), *trace_notes(found.tree)):
+        console.line(line)
+    console.line()
+    for text in wrong:
+        console.line((printable(text), "red"))

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,8 +14,10 @@ import click
 from ...config.loading import load
 from ...config.schema import Config
 from ...errors import ConfigError, IngestdError
+from .messages import printable
 
 ANSWER_TIMEOUT_S: Final = 10.0
+PORT_MAX: Final = 65535
 # Where the unit's daemon has it, for who gives no config.
 UNIT_SOCKET: Final = "/run/ingestd/control.sock"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,34 +52,35 @@ class DaemonClient:
         host, _, port = self.place.rpartition(":")
         return http.client.HTTPConnection(host.strip("[]"), int(port), timeout=ANSWER_TIMEOUT_S)
 
-    def _ask(self, method: str, path: str, body: Any = None) -> http.client.HTTPResponse:
-        connection = self._connect()
-        try:
-            connection.request(method, path, json.dumps(body) if body is not None else None)
-            answer = connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            raise DaemonAway(f"no daemon answers at {self.place}: {error}; is it running?") from error
-        if answer.status >= 400 and answer.status != 503:
-            raise DaemonAway(f"the daemon at {self.place} refuses: {answer.read().decode('utf-8', 'replace').strip()}")
-        return answer
+    @contextmanager
+    def _asked(self, method: str, path: str, body: Any) -> Iterator[http.client.HTTPResponse]:
+        """A good answer. Whatever fails while it is read is the daemon's too."""
+        with closing(self._connect()) as connection:
+            try:
+                connection.request(method, path, json.dumps(body) if body is not None else None)
+                answer = connection.getresponse()
+            except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: no name of a host
+                raise DaemonAway(f"no daemon answers at {self.place}: {error}; is it running?") from error
+            with answer:
+                try:
+                    if answer.status >= 400:
+                        words = answer.read().decode("utf-8", "replace").strip() or f"{answer.status} {answer.reason}"
+                        raise DaemonAway(f"the daemon at {self.place} refuses: {words}")
+                    yield answer
+                except (OSError, http.client.HTTPException) as error:
+                    raise DaemonAway(f"the daemon at {self.place} closed the connection: {error}") from error
+                except ValueError as error:
+                    raise DaemonAway(f"what answers at {self.place} is no daemon: {error}") from error
 
     def json(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._ask(method, path, body)
-        text = answer.read()
-        if answer.status >= 400:
-            raise DaemonAway(f"the daemon at {self.place} refuses: {text.decode('utf-8', 'replace').strip()}")
-        return json.loads(text)
+        with self._asked(method, path, body) as answer:
+            return json.loads(answer.read())
 
     def lines(self, method: str, path: str, body: Any = None) -> Iterator[Any]:
         """JSON lines as they come, until the daemon ends them."""
-        answer = self._ask(method, path, body)
-        if answer.status >= 400:
-            raise DaemonAway(f"the daemon at {self.place} refuses: {answer.read().decode('utf-8', 'replace').strip()}")
-        try:
+        with self._asked(method, path, body) as answer:
             while line := answer.readline():
                 yield json.loads(line)
-        except (OSError, http.client.HTTPException) as error:
-            raise DaemonAway(f"the daemon at {self.place} closed the connection: {error}") from error
 
 
 def place_options(command: F) -> F:
@@ -88,12 +92,19 @@ def place_options(command: F) -> F:
     return config(at(command))
 
 
+def _place(at: str) -> str:
+    host, _, port = at.rpartition(":")
+    if "/" in at:
+        return str(Path(at).absolute())
+    if host and port.isascii() and port.isdigit() and 0 < int(port) <= PORT_MAX and printable(host) == host:
+        return at
+    raise click.UsageError(f"--at {at!r} is neither HOST:PORT nor the path of a socket")
+
+
 def find(config_path: str | None, at: str | None, *, control_only: bool) -> DaemonClient:
     """The daemon that is meant. `control_only`: what is asked for is not answered by http.listen."""
     if at is not None:
-        if not at.startswith("/") and ":" not in at:
-            raise DaemonAway(f"--at {at} is neither HOST:PORT nor the path of a socket")
-        return DaemonClient(at)
+        return DaemonClient(_place(at))
     if config_path is None and "INGESTD_CONFIG" not in os.environ and Path(UNIT_SOCKET).exists():
         return DaemonClient(UNIT_SOCKET)
     try:

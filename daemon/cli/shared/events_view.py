@@ -8,25 +8,25 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 from ...client.events import ZERO_TIMESTAMP, Event, EventType, InvalidEvent, Level
 from ...client.lookup.trace_tree import Span, TraceTree
 from . import times
+from .messages import printable
 
 LEVEL_STYLES = {Level.DEBUG: "dim", Level.WARNING: "yellow", Level.ERROR: "red", Level.FATAL: "bold red"}
-WHO_CELLS_MAX = 26
+WHO_CELLS_MAX = 26  # so far names of services are aligned; a longer one is longer
+MESSAGE_CELLS_MIN = 40  # a message that has less beside its event, and is longer, stands below
+MESSAGE_LINES_MAX = 4
+MESSAGE_INDENT = 6
 LABEL_SHARE = 0.4  # of the width, for the names in a waterfall
 BAR_CELLS_MIN = 10
+STACKED_BELOW_CELLS = 64  # a narrower waterfall has its names above the bars
 INDENT_CELLS = 2
 ERRORS_SHOWN_MAX = 10
 NOTES_SHOWN_MAX = 10
-
-
-def clean(text: str) -> str:
-    """One line that only prints."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(text: Text, width: int | None) -> Text:
@@ -34,6 +34,23 @@ def shown(text: Text, width: int | None) -> Text:
     if width is not None:
         text.truncate(max(1, width), overflow="ellipsis")
     return text
+
+
+def wrapped(text: str, cells: int, lines_max: int) -> list[str]:
+    """Lines of so many cells, broken between words where that can be; the last ends with an ellipsis when it must."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(longer) <= cells:
+            lines[-1] = longer
+        else:
+            lines += chop_cells(word, cells)
+    lines = [line for line in lines if line] or [""]
+    if len(lines) > lines_max:
+        last = Text(lines[lines_max - 1])
+        last.truncate(cells - 1)
+        lines[lines_max - 1 :] = [last.plain + "…"]
+    return lines
 
 
 def plural(count: int, noun: str) -> str:
@@ -57,7 +74,7 @@ def moment_text(event: Event, local: bool) -> str:
 
 
 def who(event: Event) -> str:
-    return clean(f"{event.service}/{event.component}" if event.component else event.service)
+    return printable(f"{event.service}/{event.component}" if event.component else event.service)
 
 
 class Timeline:
@@ -86,7 +103,7 @@ class Timeline:
                 if times.of_date(moment) != self._day:
                     self._day = times.of_date(moment)
                     yield Text(self._day, "dim")
-            yield shown(self._line(event, f"{clock:12}"), self._width)
+            yield from (shown(line, self._width) for line in self._event(event, f"{clock:12}"))
 
     def _tell(self, event: Event, time_ns: int | None) -> None:
         self.count += 1
@@ -96,17 +113,31 @@ class Timeline:
             first, last = self._bounds or (time_ns, time_ns)
             self._bounds = min(first, time_ns), max(last, time_ns)
 
-    def _line(self, event: Event, time: str) -> Text:
-        place = Text(who(event))
-        place.truncate(self._who_cells, overflow="ellipsis", pad=True)
+    def _event(self, event: Event, time: str) -> Iterator[Text]:
+        """On one line where it fits; else the message goes on below, over the width that is there."""
         style = LEVEL_STYLES.get(event.level, "")
-        return Text.assemble(
-            (f"  {time}  ", "dim"),
-            (f"{event.level:7}  ", style),
-            f"{event.type:6}  ",
-            (place.plain + "  ", "cyan"),
-            (clean(event.message), style if event.level in (Level.ERROR, Level.FATAL) else ""),
-        )
+        message_style = style if event.level in (Level.ERROR, Level.FATAL) else ""
+        place, message = who(event), printable(event.message)
+        start = Text.assemble((f"  {time}  ", "dim"), (f"{event.level:7}  ", style), f"{event.type:6}  ")
+        padding = " " * max(0, self._who_cells - cell_len(place))
+        head = start.copy().append(f"{place}{padding}  ", "cyan")
+        room = 0 if self._width is None else self._width - head.cell_len
+        if self._width is None or cell_len(message) <= room:
+            yield head.append(message, message_style)
+            return
+        beside = room >= MESSAGE_CELLS_MIN
+        indent = head.cell_len if beside else MESSAGE_INDENT
+        cells = max(MESSAGE_INDENT, self._width - indent)
+        if beside:
+            pass
+        elif start.cell_len + cell_len(place) <= self._width:
+            yield start.append(place, "cyan")
+        else:
+            yield start
+            yield from (Text(" " * indent).append(part, "cyan") for part in wrapped(place, cells, MESSAGE_LINES_MAX))
+        for at, part in enumerate(wrapped(message, cells, MESSAGE_LINES_MAX)):
+            line = head if beside and not at else Text(" " * indent)
+            yield line.append(part, message_style)
 
     def summary(self) -> Text:
         errors = self._levels[Level.ERROR] + self._levels[Level.FATAL]
@@ -131,23 +162,23 @@ def card(event: Event, local: bool) -> Iterator[Text]:
         ("trace", event.trace_id or "", ""),
         ("span", event.span_id or "", ""),
     ]
-    yield Text(clean(event.id), "bold")
+    yield Text(printable(event.id), "bold")
     for name, value, value_style in rows:
         if value:
-            yield Text.assemble((f"  {name:12}", "dim"), (clean(value), value_style))
+            yield Text.assemble((f"  {name:12}", "dim"), (printable(value), value_style))
     for name, fields in (("labels", event.labels), ("metadata", event.metadata), ("data", event.data)):
         if fields:
             pairs = fields.items() if isinstance(fields, dict) else [("", fields)]
             for key, item in pairs:
                 text = item if isinstance(item, str) else msgspec.json.encode(item).decode()
-                yield Text.assemble((f"  {name:12}", "dim"), clean(f"{key} = {text}" if key else text))
+                yield Text.assemble((f"  {name:12}", "dim"), printable(f"{key} = {text}" if key else text))
                 name = ""
 
 
 def span_name(span: Span) -> str:
     if span.missing:
-        return f"? {clean(span.span_id)}"
-    return clean(f"{span.service} {span.operation}".strip()) or clean(span.span_id)
+        return f"? {printable(span.span_id)}"
+    return printable(f"{span.service} {span.operation}".strip()) or printable(span.span_id)
 
 
 class Waterfall:
@@ -158,9 +189,9 @@ class Waterfall:
         self._rows = tree.spans[:rows_max]
         self._times = [self._time(span) for span in self._rows]
         times_cells = max((len(text) for text in self._times), default=0)
-        self._label_cells = min(
-            max((cell_len(self._label(span)) for span in self._rows), default=0), int(width * LABEL_SHARE)
-        )
+        widest = max((cell_len(self._label(span)) for span in self._rows), default=0)
+        self._stacked = width < STACKED_BELOW_CELLS and widest > int(width * LABEL_SHARE)
+        self._label_cells = 0 if self._stacked else min(widest, int(width * LABEL_SHARE))
         # Two spaces around the bar; in front of all a column for the mark of an error.
         self._bar_cells = max(BAR_CELLS_MIN, width - self._label_cells - times_cells - 6)
         self._times_cells = times_cells
@@ -194,12 +225,17 @@ class Waterfall:
     def lines(self) -> Iterator[Text]:
         for span, time in zip(self._rows, self._times, strict=True):
             style = "red" if span.has_error else "dim" if span.missing else ""
+            mark = ("! " if span.has_error else "  ", "red")
             label = Text(self._label(span))
-            label.truncate(self._label_cells, overflow="ellipsis", pad=True)
             bold = " bold" if span is self._tree.bottleneck else ""
+            if self._stacked:
+                yield shown(Text.assemble(mark, (label.plain, style + bold)), self._width)
+                mark, label = ("  ", ""), Text()
+            else:
+                label.truncate(self._label_cells, overflow="ellipsis", pad=True)
             yield shown(
                 Text.assemble(
-                    ("! " if span.has_error else "  ", "red"),
+                    mark,
                     (label.plain, style + bold),
                     "  ",
                     (self._bar(span), style or "green"),
@@ -222,7 +258,7 @@ def trace_heading(tree: TraceTree, local: bool) -> Text:
     services = {span.service for span in tree.spans if not span.missing}
     text = Text.assemble(
         ("trace ", "dim"),
-        (clean(tree.trace_id), "bold"),
+        (printable(tree.trace_id), "bold"),
         f"  {begun}\n",
         f"{plural(count, 'span')} of {plural(len(services), 'service')}, {times.length(tree.duration_ns)}",
     )
@@ -246,13 +282,14 @@ def trace_notes(tree: TraceTree) -> Iterator[Text]:
         assert missing is not None
         children = ", ".join(span_name(child) for child in missing.children[:3])
         more = " and others" if len(missing.children) > 3 else ""
-        yield Text(f"missing: span {clean(span_id)}, the parent of {children}{more}", "yellow")
+        yield Text(f"missing: span {printable(span_id)}, the parent of {children}{more}", "yellow")
     for span in [span for span in tree.spans if span.is_open][:NOTES_SHOWN_MAX]:
         yield Text(f"open: {span_name(span)} has no end yet", "yellow")
     moved = {span.service: span.skew_ns for span in tree.spans if span.skew_ns}
     for service, skew_ns in list(moved.items())[:NOTES_SHOWN_MAX]:
         yield Text(
-            f"clock: {clean(service)} is at least {times.length(skew_ns)} behind; its spans are moved by that", "yellow"
+            f"clock: {printable(service)} is at least {times.length(skew_ns)} behind; its spans are moved by that",
+            "yellow",
         )
 
 

@@ -54,14 +54,17 @@ def _checked(page: Page) -> Page:
 class EventStore(Closing):
     """Look-ups. `source`: a URL, a redis-py client (it stays yours to close), or the `redis` section of a config.
 
+    URL: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, `rediss://` with TLS, `unix:///PATH?db=DATABASE`; what else it
+    has raises ValueError. For more, give a client of your own.
+
     Runs on: any thread; several may share a store.
     """
 
     def __init__(self, source: "str | redis.Redis | RedisConfig") -> None:
         self._own: list[Any] = []
         if isinstance(source, str):
-            self._own = [redis.Redis.from_url(source)]
-        elif isinstance(source, RedisConfig):
+            source = RedisConfig(url=source)
+        if isinstance(source, RedisConfig):
             self._own = _connect(source, redis.Redis, redis.sentinel.Sentinel)
         self._redis: Any = self._own[0] if self._own else source
 
@@ -151,8 +154,8 @@ class AsyncEventStore:
     def __init__(self, source: "str | redis.asyncio.Redis | RedisConfig") -> None:
         self._own: list[Any] = []
         if isinstance(source, str):
-            self._own = [redis.asyncio.Redis.from_url(source)]
-        elif isinstance(source, RedisConfig):
+            source = RedisConfig(url=source)
+        if isinstance(source, RedisConfig):
             self._own = _connect(source, redis.asyncio.Redis, redis.asyncio.sentinel.Sentinel)
         self._redis: Any = self._own[0] if self._own else source
 

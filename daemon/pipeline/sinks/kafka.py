@@ -1,6 +1,16 @@
 """Sends what a batch became to Kafka, and says when every record of it was acknowledged.
 
-Nothing is given up: a send waits, is sent again, or goes to the dead letters, and a dead letter is a send like another.
+Nothing is given up. A send that could not be delivered gets, in `_settle`:
+
+    the queue is full               its batch waits in order, until reports have made room
+    a missing topic or right, ...   `_send_later`: sent again for ever, with back-off
+    a refusal of a whole request    `_send_alone`: each record of the batch once more, one a request
+    the same again, alone           the record itself is bad: a dead letter of class rejected_by_kafka
+    the same for that dead letter   a stub of it: no headers of the source, and the beginning of the value
+    the same for the stub           it is sent again, with back-off, and the log says so
+    fatal, or purged                `_recover`: all is taken back, and sent by a new handle in the order of the offsets
+
+What passes by itself is not seen here: librdkafka tries again without a time limit, and idempotence keeps the order.
 
 Non-obvious: `message.timeout.ms` is 0, so librdkafka retries for ever. Its default of 300 s reports as failed what may
 have been written, and what is sent again then stands in Kafka twice.

@@ -1,8 +1,13 @@
 """Writes the Redis index: one pipelined write a batch, with replies matched by count.
 
-One write a batch; replies are matched by count. The next batch is written before the replies of the last are in.
-Whatever breaks a connection, every batch that has not finished is written again, whole, on the next one: SET, ZADD
-and EXPIRE give the same result twice.
+The next batch is written before the replies of the last are in. Whatever breaks a connection, every batch that has not
+finished is written again, whole, on the next one: SET, ZADD and EXPIRE give the same result twice.
+
+A connection is given up when it ends, when a reply fits no command, when none came for redis.reply_timeout_ms, when too
+few replicas have a batch (redis.wait_replicas), and at an error that may pass (TRANSIENT_ERRORS). Dialling goes on for
+ever with back-off; the endpoint, the password and the server's role are asked for each time. Any other error reply is
+about one command: the record that it came from becomes a dead letter when the batch closes. redis.on_unavailable and
+redis.on_full can be `skip`: then the index is left out, and that is counted.
 
 Non-obvious: replies are matched by count, so half a command or one reply too many shifts all that follow. The end of a
 batch's bytes moves only behind whole commands, and a reply that fits none ends the connection.

@@ -19,7 +19,7 @@ RUN_DEADLINE_S = 120
 
 
 def processes_of_session(session: int) -> list[int]:
-    """Who still runs in it; a process that has ended may have gone between the list and the look."""
+    """Who still runs in it; a process that has ended may have left between the list and the look."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

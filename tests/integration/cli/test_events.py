@@ -268,7 +268,7 @@ def test_following_shows_what_comes_and_ctrl_c_ends_it_cleanly(server: PrivateRe
         out, err = process.communicate(timeout=30 * MULTIPLIER)
         loader.close()
     assert [line.split()[-1] for line in seen] == ["UTC", "first", "second"]
-    assert (process.returncode, out, err) == (0, "2 events of 1 service in 1.00 ms, 1 error\n", "")
+    assert (process.returncode, out, err) == (130, "2 events of 1 service in 1.00 ms, 1 error\n", "")
 
 
 def test_following_ends_with_its_time(events: Any) -> None:

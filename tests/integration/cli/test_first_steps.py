@@ -96,7 +96,7 @@ def test_health_and_lag_events_come_at_their_interval_and_lag_ends_at_zero(
     try:
         wait_until(lambda: len(_health(own_kafka)) >= 25, "five rounds of five events", 60)
         redis_node.stop()
-        wait_until(lambda: _last(own_kafka, "redis")["data"]["status"] == "unhealthy", "it says that Redis is gone", 30)
+        wait_until(lambda: _last(own_kafka, "redis")["data"]["status"] == "unhealthy", "it says that Redis is away", 30)
         redis_node.start()
         wait_until(lambda: _last(own_kafka, "redis")["data"]["status"] == "healthy", "and that it is back", 30)
         lag = _last(own_kafka, "lag")

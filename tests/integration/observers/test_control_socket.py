@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ingestd._librdkafka import MockCluster
-from ingestd.cli.daemon_client import _UnixConnection as UnixConnection
+from ingestd.cli.shared.daemon_client import _UnixConnection as UnixConnection
 from tests.support.daemon_process import DaemonProcess
 from tests.support.harness import event, mock_cluster, publish
 from tests.support.redis_node import RedisNode
@@ -59,7 +59,7 @@ def test_a_tap_shows_what_matches_with_its_fate_and_masked(cluster: MockCluster,
     words = [sys.executable, "-m", "ingestd", "tap", "-c", str(daemon.config_path)]
     words += ["--service", "shop", "--mask", "metadata.user", "--dead", "--count", "3", "--json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        # The daemon says in its counters when somebody looks on; until then events would pass unseen.
+        # The daemon says in its counters when a tap is open; until then events would pass unseen.
         wait_until(lambda: _taps(daemon) == 1, "the tap is open")
         publish(cluster, [event("a", service="other"), event("b", service="shop", metadata={"user": "me", "n": 1})])
         publish(cluster, [b'{"id": "cut'])
@@ -129,7 +129,7 @@ def test_sigusr1_writes_every_stack_and_the_ledger_to_the_log(cluster: MockClust
     daemon.signal(signal.SIGUSR1)
     wait_until(lambda: any(line["message"] == "state" for line in daemon.log_lines()), "it tells its state")
     stacks = {line["thread_name"]: line["stack"] for line in daemon.log_lines() if line["message"] == "stack"}
-    assert any("app.py" in row and "describe" in row for row in stacks["MainThread"])
+    assert any("diagnostics.py" in row for row in stacks["MainThread"])
     (state,) = (line for line in daemon.log_lines() if line["message"] == "state")
     assert state["ledger"]["partitions"]["observability.events-0"]["next_offset"] == 1
     assert any("HealthReports.run" in task for task in state["tasks"])

@@ -22,7 +22,7 @@ def cluster() -> Iterator[MockCluster]:
 
 @pytest.fixture
 def reader(cluster: MockCluster) -> Iterator[RecordTimeReader]:
-    made = RecordTimeReader(KafkaConfig(brokers=[cluster.bootstraps]), "test-peek")
+    made = RecordTimeReader(KafkaConfig(brokers=[cluster.bootstraps]), "test-record-times")
     yield made
     made.rest()
 
@@ -45,7 +45,7 @@ def test_a_place_that_is_not_there_is_not_told(cluster: MockCluster, reader: Rec
 
 
 def test_a_cluster_that_is_away_costs_the_time_limit_and_no_error():
-    away = RecordTimeReader(KafkaConfig(brokers=["127.0.0.1:1"]), "test-peek")
+    away = RecordTimeReader(KafkaConfig(brokers=["127.0.0.1:1"]), "test-record-times")
     begun_s = time.monotonic()
     assert away.times_ms({(INPUT, 0): 0}, 0.3) == {}
     assert time.monotonic() - begun_s < 10

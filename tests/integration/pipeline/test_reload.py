@@ -11,8 +11,8 @@ import uvloop
 
 from ingestd._librdkafka import MockCluster
 from ingestd.app import App
-from ingestd.config import checks
-from ingestd.config.loading import load
+from ingestd.config import full_check
+from ingestd.config.loading import load_located
 from ingestd.config.schema import Config
 from ingestd.telemetry import logs
 from tests.support.daemon_process import ALL_TOPICS, merged
@@ -50,9 +50,9 @@ class Reloading:
         self.path.write_text(json.dumps(merged(self.base, overrides)))
 
     def read(self) -> Config:
-        config = load(str(self.path))
-        checks.ensure(config, str(self.path))
-        return config
+        loaded = load_located(str(self.path))
+        full_check.ensure(loaded)
+        return loaded.config
 
     async def hang_up(self, message: str) -> None:
         """SIGHUP, and wait for the line that says what became of it."""
@@ -116,6 +116,10 @@ def test_rules_ttls_and_limits_change_without_a_rebalance(cluster: MockCluster, 
         ("kafka: [", "(file)"),
         ('{"rules": [{"name": "r", "action": "dropp"}]}', "rules[0].action"),
         ('{"pipeline": {"batch_events_max": 0}}', "pipeline.batch_events_max"),
+        ("health: {interval_s: !!int abc}", "(file)"),
+        ("health: {interval_s: 0x_}", "health.interval_s"),
+        ('rules: [{name: r, action: drop, match: {labels: {a: "\\ud800"}}}]', "(file)"),
+        ('{"kafka": {"consumer_options": {"socket.timeout.ms": "soon"}}}', "kafka.consumer_options.socket.timeout.ms"),
     ],
 )
 def test_a_bad_file_changes_nothing_and_says_why(

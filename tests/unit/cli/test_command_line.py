@@ -130,9 +130,9 @@ def test_ctrl_c_exits_130_without_a_traceback(
 
 
 def test_a_failure_on_purpose_exits_1_with_its_sentence(verb_that_raises, capsys: pytest.CaptureFixture[str]) -> None:
-    verb_that_raises(IngestdError("the broker is gone"))
+    verb_that_raises(IngestdError("the broker is away"))
     assert exit_code_of("run") == EXIT_FAILED
-    assert "the broker is gone" in capsys.readouterr().err
+    assert "the broker is away" in capsys.readouterr().err
 
 
 def test_problems_are_counted_and_stand_on_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:

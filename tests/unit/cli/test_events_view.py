@@ -6,7 +6,8 @@ import pytest
 from rich.cells import cell_len
 
 from ingestd.cli.shared import times
-from ingestd.cli.shared.events_view import Timeline, Waterfall, card, clean, trace_heading, trace_notes
+from ingestd.cli.shared.events_view import Timeline, Waterfall, card, trace_heading, trace_notes
+from ingestd.cli.shared.messages import printable
 from ingestd.client.events import ZERO_TIMESTAMP, Event, EventType, Level, format_timestamp
 from ingestd.client.lookup.trace_tree import TraceTree, build_tree
 
@@ -50,13 +51,36 @@ def test_every_line_fits_the_width(width: int) -> None:
 
 
 def test_without_a_width_nothing_is_cut() -> None:
-    message = "x" * 1000
-    _, line = Timeline(None, False).lines([event(message=message)])
-    assert line.plain.endswith(message)
+    message, service = "x" * 1000, "s" * 50
+    _, line = Timeline(None, False).lines([event(message=message, service=service)])
+    assert line.plain.endswith(message) and f"{service}/{'c' * 40}" in line.plain
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_message_gets_the_width_that_is_there(width: int) -> None:
+    message = "card refused by the bank of the customer: the limit of 200 euros a day is reached, try again tomorrow"
+    _, *lines = Timeline(width, False).lines([event(service="payments", component="gateway-adapter", message=message)])
+    shown = " ".join(line.plain for line in lines)
+    assert "payments/gateway-adapter" in shown
+    assert message in " ".join(shown.split())
+    assert len(lines) == {40: 5, 80: 3, 200: 1}[width]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_waterfall_shows_every_name_and_time_at_every_width(width: int) -> None:
+    spans = [
+        event(
+            n, type=EventType.TRACE, span_id=f"s{n}", service="payments", message=f"charge {n}", data={"duration_ms": 3}
+        )
+        for n in range(5)
+    ]
+    shown = "\n".join(line.plain for line in Waterfall(build_tree("t", spans), width, 100).lines())
+    assert all(f"charge {n}" in shown for n in range(5)) and shown.count("3.00 ms") == 5
+    assert "…" not in shown
 
 
 def test_what_is_no_print_is_escaped() -> None:
-    assert clean("a\x1b[2J\n\tb\u202e\ud800é服") == "a\\x1b[2J\\n\\tb\\u202e\\ud800é服"
+    assert printable("a\x1b[2J\n\tb\u202e\ud800é服") == "a\\x1b[2J\\n\\tb\\u202e\\ud800é服"
     texts = [line.plain for line in card(event(id="\x1b[2J", metadata={"\x07": "\x1b"}, data=["\x1b"]), False)]
     texts += [line.plain for line in trace_notes(tree())] + [trace_heading(tree(), False).plain.replace("\n", "")]
     assert all(text.isprintable() for text in texts)
@@ -64,14 +88,19 @@ def test_what_is_no_print_is_escaped() -> None:
 
 def test_events_without_a_time_say_so() -> None:
     timeline = Timeline(80, False)
-    lines = [line.plain for line in timeline.lines([event(timestamp=ZERO_TIMESTAMP), event(timestamp="0000-00")])]
+    lines = [
+        line.plain
+        for line in timeline.lines(
+            event(timestamp=text, message="m", component="c") for text in (ZERO_TIMESTAMP, "0000-00")
+        )
+    ]
     assert [line.strip().split("  ")[0] for line in lines] == ["no time", "no time"]
     assert timeline.summary().plain == "2 events of 1 service, 2 errors"
 
 
 @pytest.mark.parametrize("timestamp", ["9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00.1Z"])
 def test_the_ends_of_the_calendar_are_shown(timestamp: str) -> None:
-    assert len(list(Timeline(80, True).lines([event(timestamp=timestamp)]))) == 2
+    assert len(list(Timeline(80, True).lines([event(timestamp=timestamp, message="m", component="c")]))) == 2
 
 
 def test_the_day_is_said_where_it_changes() -> None:

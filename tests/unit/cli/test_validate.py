@@ -1,17 +1,23 @@
 """`ingestd validate --offline`. In: a config. Out: every problem with its key and mend, and an exit code."""
 
+import contextlib
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
-from rich.console import Console
 
 from ingestd.cli import validate
+from ingestd.cli.shared.output import Output
 from ingestd.cli.validate import Findings
 from ingestd.config import librdkafka_check
 from ingestd.config.checks import check
+from ingestd.config.keys import fields
 from ingestd.config.librdkafka_check import Library
 from ingestd.config.loading import parse
+from ingestd.config.schema import Config, SecurityConfig
+from ingestd.errors import ConfigError
 from tests.support.command import Done, config_file, ingestd
 
 LOGIN = "protocol: sasl_plaintext, sasl_mechanism: PLAIN, sasl_username: me"
@@ -81,7 +87,6 @@ def test_an_option_that_only_code_can_set_is_refused(tmp_path: Path) -> None:
             "consumer_options.session.timeout.ms",
         ),
         ("consumer_options: {ssl.ca.pem: x}, security: {protocol: ssl}", "consumer_options.ssl.ca.pem"),
-        ("security: {protocol: sasl_plaintext, sasl_mechanism: GSSAPI}", "security.sasl_mechanism"),
         (
             "consumer_options: {security.protocol: sasl_ssl, sasl.mechanism: OAUTHBEARER, "
             "sasl.oauthbearer.method: oidc}",
@@ -193,8 +198,8 @@ def test_for_people_each_problem_is_one_line_and_the_last_line_counts(tmp_path: 
     done = ingestd("validate", "--offline", "-c", path)
     assert done.code == 78
     lines = done.out.splitlines()
-    assert "✗ redis.wait_replicas: -1 is not from 0 to 16 (it is a number of replicas)" in lines
-    assert any(line.startswith("! kafka.consumer_options.linger.ms: ") for line in lines)
+    assert f"✗ {path}:2:24: redis.wait_replicas: -1 is not from 0 to 16 (it is a number of replicas)" in lines
+    assert any(line.startswith(f"! {path}:1:39: kafka.consumer_options.linger.ms: ") for line in lines)
     assert lines[-1] == f"{path}: 1 problem, 1 warning"
     assert ingestd("validate", "--offline", "-c", config_file(tmp_path, "")).out.splitlines()[-1] == f"{path}: fine"
 
@@ -203,7 +208,9 @@ def test_a_terminal_without_utf_8_gets_words_for_marks(tmp_path: Path) -> None:
     findings = Findings()
     findings.fault("redis.url", "is away")
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    findings.show(Console(file=out, highlight=False), "c.yaml")
+    with contextlib.redirect_stdout(out):
+        findings.show(Output(), "c.yaml")
+    out.flush()
     out.seek(0)
     assert out.read().splitlines() == ["problem redis.url: is away", "c.yaml: 1 problem"]
 
@@ -247,3 +254,64 @@ def test_only_what_the_config_lets_be_asked_is_asked(
 def test_offline_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validate, "check_online", lambda *_: pytest.fail("it was asked"))
     assert ingestd("validate", "--offline", "-c", config_file(tmp_path, "")).code == 0
+
+
+@pytest.mark.parametrize("value", ["4MiB", "1s", "10k", "5e2", "010", "0x10"])
+def test_a_number_that_librdkafka_would_read_in_part_is_refused(tmp_path: Path, value: str) -> None:
+    found = problems(tmp_path, f"kafka: {{producer_options: {{socket.timeout.ms: {value}}}}}")
+    assert list(found) == ["kafka.producer_options.socket.timeout.ms"]
+
+
+MECHANISMS = [word for arm in get_args(fields(SecurityConfig)[5].kind) for word in get_args(arm)]
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_each_offered_mechanism_is_in_this_build_of_librdkafka(tmp_path: Path, mechanism: str) -> None:
+    (tmp_path / "p").write_text("password")
+    login = f"protocol: sasl_plaintext, sasl_username: me, sasl_password_file: {tmp_path}/p"
+    assert not problems(tmp_path, f"kafka: {{security: {{{login}, sasl_mechanism: {mechanism}}}}}")
+
+
+def test_a_mechanism_that_the_build_lacks_is_refused(tmp_path: Path) -> None:
+    found = problems(tmp_path, "kafka: {security: {protocol: sasl_plaintext, sasl_mechanism: GSSAPI}}")
+    assert list(found) == ["kafka.security.sasl_mechanism"] and len(MECHANISMS) == 3
+
+
+def test_each_problem_has_its_place_in_json_too(tmp_path: Path) -> None:
+    path = config_file(tmp_path, "redis:\n  wait_replicas: -1\n")
+    (row,) = ingestd("validate", "--offline", "--json", "-c", path).json["problems"]
+    assert row["place"] == f"{path}:2:18"
+
+
+def test_places_that_this_machine_lacks_are_found_by_the_full_check(tmp_path: Path) -> None:
+    findings = Findings()
+    config = parse("http: {listen: 'no-such-host.invalid:1'}\ncontrol: {socket: /no/such/folder/control.sock}")
+    validate.check_places(config, findings)
+    assert [problem.path for problem in findings.problems] == ["http.listen", "control.socket"]
+    validate.check_places(parse(f"control: {{socket: {tmp_path}/s}}"), findings := Findings())
+    assert not findings.problems
+
+
+def test_a_config_from_standard_input_is_named_so() -> None:
+    done = ingestd("validate", "--offline", "-c", "-", stdin=b"redis: {wait_replicas: -1}\n")
+    assert done.code == 78 and "(standard input):1:24: redis.wait_replicas" in done.out
+
+
+@pytest.mark.parametrize("text", ["kafka: {consumer_options: {socket.timeout.ms: soon}}", "a: !!int abc", "- 5"])
+def test_run_ends_with_78_for_all_that_validate_finds(tmp_path: Path, text: str) -> None:
+    """And not with 1, after which systemd would start it again and again."""
+    path = config_file(tmp_path, text)
+    done = ingestd("run", "-c", path)
+    assert done.code == ingestd("validate", "--offline", "-c", path).code == 78
+    assert f"{path}:1:" in done.err and "Traceback" not in done.err
+
+
+def test_what_run_can_read_only_once_is_not_read_again_at_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(config: Config, log: Any, books_file: Any, reread: Callable[[], Config]) -> int:
+        assert config.kafka.group_id == "g"
+        with pytest.raises(ConfigError, match="reload needs a file"):
+            reread()
+        return 0
+
+    monkeypatch.setattr("ingestd.app.serve", serve)
+    assert ingestd("run", "-c", "-", stdin=b"kafka: {group_id: g}").code == 0

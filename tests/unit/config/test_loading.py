@@ -1,7 +1,6 @@
 """Unit tests of the config's form. In: YAML text and environment. Out: frozen Structs, or every problem at once."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -89,7 +88,7 @@ def test_an_index_only_topic_that_is_an_input_too_is_subscribed_to_once() -> Non
 def test_every_problem_is_named_at_once_with_its_path() -> None:
     text = """
         kaffka: {}
-        kafka: {grup_id: x, brokers: 5, topics: {logs: 1}}
+        kafka: {grup_id: x, brokers: 5, topics: {logs: null}}
         storage: {types: [log, logs]}
         pipeline: {batch_events_max: many, dead_letter: {max_ratio: high}}
         rules: [{name: a, action: drop}, {name: b, action: dropp, match: {typs: [log]}}, {action: keep}]
@@ -128,10 +127,10 @@ def test_an_unknown_key_that_is_near_nothing_lists_what_is_known() -> None:
         ("pipeline: {batch_events_max: true}", "pipeline.batch_events_max"),
         ("pipeline: {batch_events_max: 1.5}", "pipeline.batch_events_max"),
         ("pipeline: {batch_events_max: '10'}", "pipeline.batch_events_max"),
-        ("kafka: {group_id: 5}", "kafka.group_id"),
+        ("kafka: {group_id: [5]}", "kafka.group_id"),
         ("kafka: {group_id: null}", "kafka.group_id"),
         ("kafka: {brokers: 'a:1'}", "kafka.brokers"),
-        ("kafka: {input_topics: [a, 1]}", "kafka.input_topics[1]"),
+        ("kafka: {input_topics: [a, ~]}", "kafka.input_topics[1]"),
         ("kafka: {topics: [a]}", "kafka.topics"),
         ("redis: {sentinel: 5}", "redis.sentinel"),
         ("redis: {on_full: off}", "redis.on_full"),
@@ -148,30 +147,19 @@ def test_a_value_of_the_wrong_type_is_named_by_its_path(text: str, path: str) ->
     ("text", "wanted"),
     [
         ("pipeline: {batch_events_max: '10'}", "'10' does not fit: it must be a whole number"),
-        ("kafka: {group_id: 5}", "5 does not fit: it must be a text"),
-        ("kafka: {rack: 5}", "5 does not fit: it must be a text or null"),
+        ("kafka: {group_id: null}", "null does not fit: it must be a text"),
+        ("kafka: {rack: [5]}", "a list does not fit: it must be a text or null"),
         ("kafka: {brokers: 5}", "5 does not fit: it must be a list"),
         ("kafka: {consumer_options: 5}", "5 does not fit: it must be a mapping"),
-        ("http: {listen: [1]}", "[1] does not fit: it must be a text or null"),
+        ("http: {listen: {a: b}}", "a mapping does not fit: it must be a text or null"),
         (
             "observability: {event_streaming: {enable_distributed_tracing: 5}}",
             "5 does not fit: it must be true or false",
         ),
-        ("rules: [{name: a, action: sample, rate: all}]", "'all' does not fit: it must be a number or null"),
+        ("rules: [{name: a, action: sample, rate: all}]", "all does not fit: it must be a number or null"),
     ],
 )
-@pytest.mark.parametrize("error", [msgspec.ValidationError, msgspec.MsgspecError, ValueError])
-def test_what_a_key_takes_is_said_in_our_own_words(
-    text: str, wanted: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def convert(value: Any, kind: Any, strict: bool) -> Any:
-        try:
-            return real(value, kind, strict=strict)
-        except msgspec.ValidationError:
-            raise error("worded otherwise") from None
-
-    real = msgspec.convert
-    monkeypatch.setattr(msgspec, "convert", convert)
+def test_what_a_key_takes_is_said_in_our_own_words(text: str, wanted: str) -> None:
     assert [problem.what for problem in problems_of(text)] == [wanted]
 
 
@@ -224,10 +212,10 @@ def test_a_key_that_is_no_scalar_is_a_problem_and_no_traceback(text: str) -> Non
     assert problems_of(text)
 
 
-@pytest.mark.parametrize("value", ["0x_", "0b_", "!!int x", "!!float x", "!!bool x", "1" * 5000])
-def test_a_scalar_that_is_not_what_its_form_says_is_a_problem_with_its_line(value: str) -> None:
-    (problem,) = problems_of(f"kafka:\n  group_id: {value}\n")
-    assert "line 2" in problem.what and value.split()[-1][:40] in problem.what
+@pytest.mark.parametrize("tag", ["!!int", "!!str", "!!binary", "!own", "!", "!!python/name:os.system"])
+def test_a_tag_is_refused_by_its_name_and_place(tag: str) -> None:
+    (problem,) = problems_of(f"kafka:\n  group_id: {tag} abc\n")
+    assert problem.place == "(text):2:13" and f"tag {tag}" in problem.what
 
 
 def test_absurd_nesting_is_a_problem_and_no_traceback() -> None:
@@ -314,8 +302,8 @@ def test_the_file_is_looked_for_in_the_documented_order(
 
 def test_a_named_file_that_is_missing_is_not_replaced_by_another(bare_environment: Path) -> None:
     (bare_environment / "config.yaml").write_text("{}")
-    with pytest.raises(ConfigError, match="gone.yaml"):
-        load("gone.yaml")
+    with pytest.raises(ConfigError, match="missing.yaml"):
+        load("missing.yaml")
 
 
 def test_no_file_at_all_says_where_it_was_looked_for(bare_environment: Path) -> None:
@@ -339,8 +327,8 @@ def test_a_file_that_may_not_be_read_is_a_problem_and_no_traceback(
         raise PermissionError(13, "Permission denied", "config.yaml")
 
     # Not chmod: root reads everything.
-    monkeypatch.setattr(Path, "read_text", refuse)
-    with pytest.raises(ConfigError):
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ConfigError, match="Permission denied"):
         load()
 
 

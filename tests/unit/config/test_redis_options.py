@@ -9,13 +9,17 @@ import redis
 import redis.asyncio
 
 from ingestd.client.lookup.store import AsyncEventStore, EventStore
+from ingestd.config import checks
 from ingestd.config.redis_options import (
+    BadUrl,
     Endpoint,
     credentials,
     place_options,
+    read_url,
     redis_py_options,
     sentinel_nodes,
     tls_context,
+    tls_problems,
     url_endpoint,
 )
 from ingestd.config.schema import RedisConfig, SentinelConfig, TlsConfig
@@ -93,3 +97,58 @@ def test_both_stores_give_redis_py_the_same_options(url: str, sentinel: Sentinel
     wanted = ("db", "username", "socket_timeout", "host", "port", "path", "ssl_check_hostname")
     assert {name: options.get(name) for name in wanted} == {name: theirs.get(name) for name in wanted}
     assert options["socket_timeout"] == 1.5 and options["db"] == 1 and options["username"] == "me"
+
+
+@pytest.mark.parametrize("scheme", ["Rediss", "REDISS", "rediss"])
+def test_the_scheme_has_tls_in_any_case_for_everyone(scheme: str) -> None:
+    config = RedisConfig(url=f"{scheme}://h")
+    assert url_endpoint(config).is_tls and tls_context(config) is not None and redis_py_options(config, 1.0)["ssl"]
+    with EventStore(f"{scheme}://h") as store:
+        assert store._redis.connection_pool.connection_class is redis.SSLConnection
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h?foo=bar",
+        "redis://h?db=abc",
+        "redis://h?db=",
+        "rediss://h?ssl_cert_reqs=none",
+        "redis://h?socket_timeout=1",
+        "redis://h/0#x",
+        "redis://h/1/2",
+        "redis://h/" + "9" * 5000,
+        "redis://a..b",
+        "redis://" + "a" * 64,
+        "redis://h%00",
+        "redis://h:0",
+        "redis://[::1",
+        "unix://run/redis.sock",
+        "unix://",
+        "unix:///run/%00",
+        "redis://u:pa/ss@h",
+        "redis://h?a=1&" * 100,
+    ],
+)
+def test_what_is_not_read_in_a_url_is_refused_by_all_and_never_shown(url: str) -> None:
+    for use in (read_url, EventStore, AsyncEventStore):
+        with pytest.raises(BadUrl) as caught:
+            use(url)
+        assert url == "unix://" or url not in str(caught.value)
+    assert checks.redis_problems(RedisConfig(url=url))
+
+
+def test_a_program_may_name_user_and_password_in_its_url() -> None:
+    with EventStore("redis://me:p%40ss@h:1/2") as store:
+        options = store._redis.connection_pool.connection_kwargs
+    assert [options[name] for name in ("host", "port", "db", "username", "password")] == ["h", 1, 2, "me", "p@ss"]
+    assert checks.redis_problems(RedisConfig(url="redis://me:p%40ss@h:1/2"))
+
+
+def test_files_of_tls_that_are_no_pem_are_problems(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text("no certificate")
+    for key in ("ca_file", "cert_file"):
+        config = RedisConfig(url="rediss://h", tls=TlsConfig(**{key: str(path)}))
+        assert [problem.path for problem in tls_problems(config)] == [f"redis.tls.{key}"]
+    assert not list(tls_problems(RedisConfig(url="redis://h", tls=TlsConfig(ca_file=str(path)))))

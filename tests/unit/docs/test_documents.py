@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 
 from ingestd.cli import VERBS
+from ingestd.config.kafka_consumers import (
+    FETCH_REPLY_SHARE,
+    HELD_SHARE,
+    PREFETCH_SHARE,
+    daemon_consumer_options,
+    held_bytes_max,
+)
 from ingestd.config.loading import parse
 from ingestd.config.schema import Config
-from ingestd.events.vocabulary import TYPE_ALIASES, TYPE_NAMES
+from ingestd.events.vocabulary import TYPE_ALIASES, TYPE_NAMES, Action
 from tests.support.documents import ROOT, blocks, snippets
 
 PAGES = ["README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))]
@@ -45,6 +52,11 @@ def test_the_rules_page_shows_what_ingestd_test_says(tmp_path: Path):
     assert done.stdout == said
 
 
+def test_the_rules_page_has_every_action():
+    text = (ROOT / "docs" / "rules.md").read_text()
+    assert re.findall(r"^\| `(\w+)`", text, re.M) == [action.name.lower() for action in Action]
+
+
 def test_the_page_of_topics_has_every_type_with_its_topic_and_its_aliases():
     text = (ROOT / "docs" / "where-events-go.md").read_text()
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| `([\w.]+)` \| `events:(\w+):ID`", text, re.M)
@@ -56,6 +68,16 @@ def test_the_page_of_topics_has_every_type_with_its_topic_and_its_aliases():
 def test_the_commands_page_has_every_verb_and_no_other():
     text = (ROOT / "docs" / "commands.md").read_text()
     assert set(re.findall(r"^\| `ingestd ([\w-]+)", text, re.M)) == set(VERBS)
+
+
+def test_the_memory_table_of_the_on_call_page_has_the_shares_of_today():
+    text = (ROOT / "docs" / "on-call.md").read_text()
+    rows = re.findall(r"^\| (\d+) % \| .* \| `([\w.]+)` \| ([\d,]+) \w+ \|$", text, re.M)
+    config = Config()
+    values = daemon_consumer_options(config, "daemon") | {"ingestd_buffer_bytes_max": str(held_bytes_max(config))}
+    assert [float(share) / 100 for share, _, _ in rows] == [PREFETCH_SHARE, FETCH_REPLY_SHARE, HELD_SHARE]
+    assert {name: figure.replace(",", "") for _, name, figure in rows} == {name: values[name] for _, name, _ in rows}
+    assert f"with {config.pipeline.memory_limit_mib} |" in text
 
 
 def test_every_log_line_of_the_on_call_page_is_in_the_sources():

@@ -38,7 +38,7 @@ class World:
         self.asked: list[Key] = []
         self.cluster_is_silent = False
         self.record_ms: dict[tuple[Key, int], int] = {}  # what a look tells
-        self.peeked: list[dict[Key, int]] = []
+        self.looked_for: list[dict[Key, int]] = []
         self.sent: list[tuple[int, dict[str, Any]]] = []
         self.source = SimpleNamespace(joined=True, missed=0, committed={}, ask_offsets=self._ask_offsets)
         self.kafka = SimpleNamespace(open_count=0, was_fatal=0, refused_count=0, send_own=self._send_own)
@@ -73,7 +73,7 @@ class World:
     awake = False
 
     def times_ms(self, offsets: Mapping[Key, int]) -> dict[Key, int]:
-        self.peeked.append(dict(offsets))
+        self.looked_for.append(dict(offsets))
         return {key: self.record_ms[key, offset] for key, offset in offsets.items() if (key, offset) in self.record_ms}
 
     async def told(self) -> list[float]:
@@ -193,7 +193,7 @@ def test_what_was_never_taken_is_as_old_as_its_record(monkeypatch: pytest.Monkey
         assert await world.told() == [3600.0, 0.0]
         world.clock_s += 30
         assert await world.told() == [3630.0, 0.0]
-        assert world.peeked == [{A0: 40}], "once a place, and only of what is behind"
+        assert world.looked_for == [{A0: 40}], "once a place, and only of what is behind"
 
     run(monkeypatch, work)
 
@@ -210,7 +210,7 @@ def test_another_assignment_asks_anew_and_what_was_told_of_the_old_one_does_not_
         assert world.health_reports.lag() == []
         world.ledger.assign(*A0, 40)
         world.record_ms[A0, 40] = START_MS - 5_000
-        assert [row.seconds for row in world.health_reports.lag()] == [0.0], "the topic may have been made anew"
+        assert [row.seconds for row in world.health_reports.lag()] == [0.0], "the topic may have been recreated"
         assert await world.told() == [5.0]
 
     run(monkeypatch, work)

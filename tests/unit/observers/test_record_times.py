@@ -20,19 +20,19 @@ A0, A1 = ("a", 0), ("a", 1)
 
 
 class World:
-    """`times` is the record times that a look finds; `peeked` is what was looked for."""
+    """`times` is the record times that a look finds; `asked_for` is what was looked for."""
 
     def __init__(self) -> None:
         self.clock_s = 1000.0
         self.times: dict[tuple[Key, int], int] = {}
-        self.peeked: list[dict[Key, int]] = []
+        self.asked_for: list[dict[Key, int]] = []
         self.awake = False
         self.gave_up = False
         self.record_times = RecordTimes(self, lambda: self.clock_s)
 
     def times_ms(self, offsets: Mapping[Key, int]) -> dict[Key, int]:
         self.awake = True
-        self.peeked.append(dict(offsets))
+        self.asked_for.append(dict(offsets))
         return {key: self.times[key, offset] for key, offset in offsets.items() if (key, offset) in self.times}
 
     def rest(self) -> None:
@@ -62,7 +62,7 @@ def test_a_place_is_looked_at_once_and_remembered():
         assert await world.find(a0=(1, 5), a1=(2, 7)) == {A0: 500, A1: 700}
         world.clock_s += 10 * AGAIN_S
         assert await world.find(a0=(1, 5), a1=(2, 7)) == {A0: 500, A1: 700}
-        assert world.peeked == [{A0: 5, A1: 7}]
+        assert world.asked_for == [{A0: 5, A1: 7}]
 
     run(work)
 
@@ -74,14 +74,14 @@ def test_a_partition_that_goes_on_is_looked_at_only_where_it_stands_and_seldom()
         await world.find(a0=(1, 6))
         world.clock_s += STANDS_S / 2
         await world.find(a0=(1, 7))
-        assert world.peeked == [{A0: 5}]
+        assert world.asked_for == [{A0: 5}]
         world.clock_s += 1.1 * STANDS_S
         await world.find(a0=(1, 7))
         world.clock_s += 1.1 * STANDS_S
         await world.find(a0=(1, 8))
         world.clock_s += 1.1 * STANDS_S
         await world.find(a0=(1, 8))
-        assert world.peeked == [{A0: 5}, {A0: 7}], "the next not before it has rested"
+        assert world.asked_for == [{A0: 5}, {A0: 7}], "the next not before it has rested"
 
     run(work)
 
@@ -91,7 +91,7 @@ def test_what_nobody_told_is_asked_again_much_later():
         assert await world.find(a0=(1, 5)) == {}
         world.clock_s += AGAIN_S / 2
         assert await world.find(a0=(1, 5)) == {}
-        assert len(world.peeked) == 1
+        assert len(world.asked_for) == 1
         world.clock_s += AGAIN_S / 2
         world.times[A0, 5] = 500
         assert await world.find(a0=(1, 5)) == {A0: 500}
@@ -105,7 +105,7 @@ def test_a_record_that_has_no_time_is_not_asked_for_again():
         assert await world.find(a0=(1, 5)) == {}
         world.clock_s += 2 * AGAIN_S
         assert await world.find(a0=(1, 5)) == {}
-        assert len(world.peeked) == 1
+        assert len(world.asked_for) == 1
 
     run(work)
 
@@ -115,7 +115,7 @@ def test_one_look_has_so_many_partitions_at_most_and_the_next_has_the_others():
         wanted = {f"a{number}": (1, 5) for number in range(READ_PARTITIONS_MAX + 3)}
         await world.find(**wanted)
         await world.find(**wanted)
-        assert [len(offsets) for offsets in world.peeked] == [READ_PARTITIONS_MAX, 3]
+        assert [len(offsets) for offsets in world.asked_for] == [READ_PARTITIONS_MAX, 3]
 
     run(work)
 
@@ -151,6 +151,6 @@ def test_after_a_stop_nothing_is_looked_at():
         world.record_times.stop()
         assert world.record_times.find({A0: Place(1, 5)}) == {}
         world.record_times.join()
-        assert world.gave_up and world.peeked == [] and not world.awake
+        assert world.gave_up and world.asked_for == [] and not world.awake
 
     run(work)

@@ -161,16 +161,16 @@ def test_the_shortcuts_take_what_they_name(world: World):
     types = ("log", "metric", "alert", "trace", "health")
     for kind in types:
         world.publish([event(kind, type=kind, service=f"s-{kind}", component=f"c-{kind}", correlation_id=kind)])
-    world.publish([event("grave", level="FATAL"), event("bad", level="error", type="metric")])
+    world.publish([event("severe", level="FATAL"), event("bad", level="error", type="metric")])
     world.publish([event("headed", correlation_id=None)], headers={"X-Correlation-ID": b"from a header"})
     world.publish([json.dumps({"type": "log", "level": "info", "metadata": {"correlation_id": "m"}}).encode()])
     calls = {
-        "logs": (lambda each, take: each.consume_logs(take), ["log", "grave", "headed", f"{world.topic}-0-8"]),
+        "logs": (lambda each, take: each.consume_logs(take), ["log", "severe", "headed", f"{world.topic}-0-8"]),
         "metrics": (lambda each, take: each.consume_metrics(take), ["metric", "bad"]),
         "alerts": (lambda each, take: each.consume_alerts(take), ["alert"]),
         "traces": (lambda each, take: each.consume_traces(take), ["trace"]),
         "health": (lambda each, take: each.consume_health(take), ["health"]),
-        "errors": (lambda each, take: each.consume_errors(take), ["grave", "bad"]),
+        "errors": (lambda each, take: each.consume_errors(take), ["severe", "bad"]),
         "service": (lambda each, take: each.consume_by_service(take, "s-log", "s-trace"), ["log", "trace"]),
         "component": (lambda each, take: each.consume_by_component(take, "c-alert"), ["alert"]),
         "ids": (

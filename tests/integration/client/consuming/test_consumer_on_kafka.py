@@ -112,7 +112,7 @@ def test_kill_9_of_a_consumer_loses_nothing_and_doubles_only_what_was_not_commit
         process.kill()
         process.communicate()
     doubled = handled.total() - len(ids)
-    assert doubled < kills[1], "it does not begin anew"
+    assert doubled < kills[1], "it does not begin again"
     print(f"{len(ids)} events, {len(kills)} kills, {doubled} handled twice, none missing")
 
 

@@ -21,7 +21,7 @@ from tests.support.harness import committed, event, publish
 from tests.support.kafka_node import KafkaNode
 from tests.support.wait import MULTIPLIER, wait_until
 
-GONE = "records were deleted before they were read, reading goes on at the log's start"
+DELETED = "records were deleted before they were read, reading goes on at the log's start"
 SESSION = {"session.timeout.ms": 1000, "heartbeat.interval.ms": 100}
 # What was fetched ahead is read whatever happens in Kafka meanwhile: nothing more is while a record waits.
 NOTHING_AHEAD = {"queued.min.messages": 1}
@@ -40,7 +40,7 @@ def cluster() -> Iterator[MockCluster]:
 
 @pytest.fixture
 def topic(numbers: Iterator[int]) -> str:
-    return f"gone-{next(numbers)}"
+    return f"deleted-{next(numbers)}"
 
 
 def consumer(bootstrap: str, topic: str, kafka_options: dict | None = None, **options) -> Consumer:
@@ -69,7 +69,7 @@ def read_until(reader: Consumer, last: str) -> list[str]:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[tuple]:
-    lines = [vars(record) for record in caplog.records if record.message == GONE]
+    lines = [vars(record) for record in caplog.records if record.message == DELETED]
     assert all(line["levelno"] == logging.WARNING for line in lines)
     fields = ("topic", "partition", "position", "log_start", "missed", "reason")
     return [tuple(line[field] for field in fields) for line in lines]
@@ -93,7 +93,7 @@ def test_a_commit_beyond_the_log_goes_on_at_its_start(
         assert read_until(reader, "b") == ["a", "b"]
         assert reader.missed_count == 0
     assert said(caplog) == [(topic, 0, 500, 0, 0, "the topic was recreated or truncated")]
-    assert committed(cluster, topic, f"group-{topic}") == 2, "the next member does not begin anew"
+    assert committed(cluster, topic, f"group-{topic}") == 2, "the next member does not begin again"
 
 
 @pytest.mark.parametrize("reset", ["earliest", "latest"])

@@ -1,11 +1,11 @@
 """Makes the virtual environments that the make targets use, and the lock file requirements.lock.
 
-    python3 tests/support/environment.py locked .venv          what requirements.lock names; this checkout, editable
-    python3 tests/support/environment.py newest .venv-newest   the newest releases that pyproject.toml allows
-    python3 tests/support/environment.py oldest .venv-oldest   the oldest releases of what pyproject.toml names
-    python3 tests/support/environment.py differences .venv-newest
-    python3 tests/support/environment.py wheel-tools build/wheels/tools   what tools/wheels.lock names, for make wheels
-    python3 tests/support/environment.py lock [--upgrade]
+    python3 tools/environment.py locked .venv          what requirements.lock names; this checkout, editable
+    python3 tools/environment.py newest .venv-newest   the newest releases that pyproject.toml allows
+    python3 tools/environment.py oldest .venv-oldest   the oldest releases of what pyproject.toml names
+    python3 tools/environment.py differences .venv-newest
+    python3 tools/environment.py wheel-tools build/wheels/tools   what tools/wheels.lock names, for make wheels
+    python3 tools/environment.py lock [--upgrade]
 
 It runs before anything is installed, so it needs the standard library only. uv does the work where it is on the PATH,
 else pip. `newest` and `oldest` install a source archive, as a user of the package does, and not this checkout.
@@ -21,7 +21,7 @@ import time
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 WHEELS_LOCK = ROOT / "tools" / "wheels.lock"
 OLDEST_PYTHON = "3.11"
