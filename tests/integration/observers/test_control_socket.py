@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ingestd._librdkafka import MockCluster
-from ingestd.cli.daemon_client import _UnixConnection as UnixConnection
+from ingestd.cli.shared.daemon_client import _UnixConnection as UnixConnection
 from tests.support.daemon_process import DaemonProcess
 from tests.support.harness import event, mock_cluster, publish
 from tests.support.redis_node import RedisNode
@@ -79,9 +79,9 @@ def _taps(daemon: DaemonProcess) -> int:
 
 
 def test_a_tap_that_matches_nothing_that_there_is_is_refused(daemon: DaemonProcess):
-    done = ingestd("tap", "--type", "spam", config=daemon.config_path)
-    assert done.returncode == 1
-    assert "match.types: 'spam' is no type" in done.stderr
+    done = ingestd("tap", "--type", "alrt", config=daemon.config_path)
+    assert done.returncode == 2
+    assert "'alrt' is not one of" in done.stderr and "Did you mean alert?" in done.stderr
 
 
 @pytest.mark.parametrize(
