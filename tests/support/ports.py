@@ -33,6 +33,12 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+def listens(path: Path) -> bool:
+    """Whether a unix socket takes connections. Its file is there before it does."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        return asking.connect_ex(os.fsencode(path)) == 0
+
+
 @cache
 def _reservations() -> int:
     """A file in which a byte is locked for each port. The kernel frees them with the process."""

@@ -21,12 +21,28 @@ ASK_FOR_LIMITS = topics.Cluster.message_bytes_limits
 
 
 @pytest.fixture(autouse=True)
-def short_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mock cluster answers in milliseconds, or, as to DescribeConfigs, never: one test waits to see that."""
-    monkeypatch.setattr(topics, "ANSWER_TIMEOUT_S", 0.5 * MULTIPLIER)
-    for module in (validate, redis_server):
-        monkeypatch.setattr(module, "DIAL_TIMEOUT_S", 0.5 * MULTIPLIER)
+def time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that live have time on a busy machine too. DescribeConfigs the mock cluster never answers: one test waits
+    to see that."""
+    give_time(monkeypatch, kafka_s=10.0, redis_s=10.0)
     monkeypatch.setattr(topics.Cluster, "message_bytes_limits", lambda self, names: dict.fromkeys(names, 1 << 30))
+
+
+def give_time(monkeypatch: pytest.MonkeyPatch, *, kafka_s: float, redis_s: float) -> None:
+    monkeypatch.setattr(topics, "ANSWER_TIMEOUT_S", kafka_s * MULTIPLIER)
+    for module in (validate, redis_server):
+        monkeypatch.setattr(module, "DIAL_TIMEOUT_S", redis_s * MULTIPLIER)
+
+
+@pytest.fixture
+def a_broker_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for to the end of its time, and those that live have to answer in that."""
+    give_time(monkeypatch, kafka_s=2.0, redis_s=10.0)
+
+
+@pytest.fixture
+def redis_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_time(monkeypatch, kafka_s=10.0, redis_s=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +126,7 @@ def test_an_expression_that_finds_a_topic_is_well(cluster: MockCluster, redis_no
     assert (asked.code, "kafka.input_topics" in asked.warnings) == (0, False)
 
 
+@pytest.mark.usefixtures("a_broker_is_silent")
 def test_no_broker_that_answers_is_a_problem_for_each_and_redis_is_asked_all_the_same(
     cluster: MockCluster, redis_node: RedisNode, tmp_path: Path
 ):
@@ -121,6 +138,7 @@ def test_no_broker_that_answers_is_a_problem_for_each_and_redis_is_asked_all_the
     assert any(line.startswith("redis: ") for line in asked.checked)
 
 
+@pytest.mark.usefixtures("a_broker_is_silent")
 def test_one_of_several_brokers_that_is_silent_is_a_warning(
     cluster: MockCluster, redis_node: RedisNode, tmp_path: Path
 ):
@@ -139,6 +157,7 @@ def test_brokers_of_two_clusters_are_a_problem(
     assert "different clusters" in asked.problems["kafka.brokers"]["what"]
 
 
+@pytest.mark.usefixtures("a_broker_is_silent")
 def test_a_broker_that_the_cluster_names_and_that_is_silent_is_a_problem(redis_node: RedisNode, tmp_path: Path):
     cluster = MockCluster(2)
     first, second = cluster.bootstraps.split(",")
@@ -151,6 +170,7 @@ def test_a_broker_that_the_cluster_names_and_that_is_silent_is_a_problem(redis_n
     assert f"broker 2 sends clients to {second}" in problem["what"]
 
 
+@pytest.mark.usefixtures("redis_is_silent")
 def test_a_redis_that_is_down_or_frozen_is_a_problem_in_good_time(
     cluster: MockCluster, redis_node: RedisNode, tmp_path: Path
 ):
@@ -192,12 +212,14 @@ def test_a_replica_an_evicting_policy_and_missing_replicas_are_told_together(
     assert "keeps nothing" in asked.notes["redis.url"]["what"]
 
 
+@pytest.mark.usefixtures("redis_is_silent")
 def test_sentinels_that_are_silent_are_a_problem_at_their_key(cluster: MockCluster, tmp_path: Path):
     sentinel = {"master": "main", "nodes": [nobody()]}
     asked = ask(tmp_path, cluster, "redis://127.0.0.1:1", redis={"sentinel": sentinel})
     assert (asked.code, set(asked.problems)) == (1, {"redis.sentinel"})
 
 
+@pytest.mark.usefixtures("a_broker_is_silent")
 def test_a_bad_config_outweighs_a_silent_cluster(redis_node: RedisNode, cluster: MockCluster, tmp_path: Path):
     cluster.broker_down()
     asked = ask(tmp_path, cluster, redis_node.url, pipeline={"batch_events_max": 0})

@@ -17,6 +17,7 @@ import pytest
 from tests.support.daemon_process import ALL_TOPICS, DaemonProcess
 from tests.support.feed import feed
 from tests.support.kafka_node import KafkaNode
+from tests.support.ports import listens
 from tests.support.redis_node import RedisNode
 from tests.support.wait import MULTIPLIER, wait_until
 
@@ -46,7 +47,7 @@ class World:
             self.folder / "daemon", self.kafka.bootstrap, self.redis.url, control={"socket": str(socket)}, **overrides
         ).start()
         try:
-            wait_until(lambda: socket.exists() and process.running(), "the daemon can be asked", 60)
+            wait_until(lambda: process.running() and listens(socket), "the daemon can be asked", 60)
             yield process
         finally:
             process.kill()

@@ -129,7 +129,7 @@ def test_sigusr1_writes_every_stack_and_the_ledger_to_the_log(cluster: MockClust
     daemon.signal(signal.SIGUSR1)
     wait_until(lambda: any(line["message"] == "state" for line in daemon.log_lines()), "it tells its state")
     stacks = {line["thread_name"]: line["stack"] for line in daemon.log_lines() if line["message"] == "stack"}
-    assert any("app.py" in row and "describe" in row for row in stacks["MainThread"])
+    assert any("diagnostics.py" in row for row in stacks["MainThread"])
     (state,) = (line for line in daemon.log_lines() if line["message"] == "state")
     assert state["ledger"]["partitions"]["observability.events-0"]["next_offset"] == 1
     assert any("HealthReports.run" in task for task in state["tasks"])

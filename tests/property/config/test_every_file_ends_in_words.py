@@ -26,6 +26,7 @@ from tests.conftest import SEED
 from tests.support.paths import ROOT
 
 FUZZ_S = float(os.environ.get("INGESTD_FUZZ_S", "1.5"))
+pytestmark = pytest.mark.timeout(120 + 10 * FUZZ_S)
 # Of processor time, for files of the size that is made here.
 LIMIT_S = 5.0
 # What means something to YAML, to UTF-8, to numbers or to a shell.
@@ -149,7 +150,7 @@ def test_changed_files_end_as_a_config_or_in_words(tmp_path: Path) -> None:
 
 @seed(SEED)
 @settings(
-    max_examples=max(20, int(60 * FUZZ_S)),
+    max_examples=20 + int(10 * FUZZ_S),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -2,8 +2,9 @@
 
 import contextlib
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -15,7 +16,8 @@ from ingestd.config.checks import check
 from ingestd.config.keys import fields
 from ingestd.config.librdkafka_check import Library
 from ingestd.config.loading import parse
-from ingestd.config.schema import SecurityConfig
+from ingestd.config.schema import Config, SecurityConfig
+from ingestd.errors import ConfigError
 from tests.support.command import Done, config_file, ingestd
 
 LOGIN = "protocol: sasl_plaintext, sasl_mechanism: PLAIN, sasl_username: me"
@@ -302,3 +304,14 @@ def test_run_ends_with_78_for_all_that_validate_finds(tmp_path: Path, text: str)
     done = ingestd("run", "-c", path)
     assert done.code == ingestd("validate", "--offline", "-c", path).code == 78
     assert f"{path}:1:" in done.err and "Traceback" not in done.err
+
+
+def test_what_run_can_read_only_once_is_not_read_again_at_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(config: Config, log: Any, books_file: Any, reread: Callable[[], Config]) -> int:
+        assert config.kafka.group_id == "g"
+        with pytest.raises(ConfigError, match="reload needs a file"):
+            reread()
+        return 0
+
+    monkeypatch.setattr("ingestd.app.serve", serve)
+    assert ingestd("run", "-c", "-", stdin=b"kafka: {group_id: g}").code == 0

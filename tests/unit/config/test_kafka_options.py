@@ -336,9 +336,17 @@ def test_the_producer_of_dead_letters_reaches_the_brokers_as_its_consumer_does()
 
 @pytest.mark.parametrize("side", ["consumer_options", "producer_options"])
 def test_what_the_user_wrote_to_reach_the_brokers_holds_for_every_handle_beside_the_daemons(side: str) -> None:
-    kafka = KafkaConfig(**{side: {"enable.ssl.certificate.verification": "false", "check.crcs": "true"}})
+    reach = {
+        "enable.ssl.certificate.verification": "false",
+        "ssl.endpoint.identification.algorithm": "none",
+        "sasl.oauthbearer.method": "oidc",
+        "https.ca.location": "/ca.pem",
+        "receive.message.max.bytes": "200000000",
+        "metadata.recovery.strategy": "rebootstrap",
+    }
+    kafka = KafkaConfig(**{side: reach | {"check.crcs": "true"}})
     for options in (admin_options(kafka), record_time_options(kafka, "one", 1000), compare_options(kafka)):
-        assert options["enable.ssl.certificate.verification"] == "false" and "check.crcs" not in options
+        assert reach.items() <= options.items() and "check.crcs" not in options
 
 
 def test_a_service_reaches_the_brokers_as_the_daemons_producer_does() -> None:
