@@ -117,9 +117,11 @@ def command(
     }
     console = Output()
     seen = shown = 0
+    begun = False
     try:
         with closing(find(config_path, at, control_only=True).lines("POST", "/tap", body)) as rows:
             for row in rows:
+                begun = True
                 if "seen" in row and "verdict" not in row:
                     seen = row["seen"]
                     continue
@@ -131,6 +133,6 @@ def command(
                 if streams.reader_gone() or (count is not None and shown >= count):
                     break
     finally:
-        if not as_json:
+        if begun and not as_json:
             note(f"{shown:,} shown of {max(seen, shown):,} that matched")
     return 0

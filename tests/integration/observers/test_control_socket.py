@@ -79,9 +79,9 @@ def _taps(daemon: DaemonProcess) -> int:
 
 
 def test_a_tap_that_matches_nothing_that_there_is_is_refused(daemon: DaemonProcess):
-    done = ingestd("tap", "--type", "spam", config=daemon.config_path)
+    done = ingestd("tap", "--type", "alrt", config=daemon.config_path)
     assert done.returncode == 2
-    assert "'spam' is not one of 'log', 'metric'" in done.stderr
+    assert "'alrt' is not one of" in done.stderr and "Did you mean alert?" in done.stderr
 
 
 @pytest.mark.parametrize(
