@@ -76,7 +76,7 @@ class World:
         self.looked_for.append(dict(offsets))
         return {key: self.record_ms[key, offset] for key, offset in offsets.items() if (key, offset) in self.record_ms}
 
-    async def told(self) -> list[float]:
+    async def answered(self) -> list[float]:
         """Seconds behind, when what was asked has been answered."""
         self.health_reports.lag()
         await until(lambda: self.health_reports._times._aside is None, "the look ends")
@@ -189,29 +189,29 @@ def test_what_was_never_taken_is_as_old_as_its_record(monkeypatch: pytest.Monkey
         world.ledger.assign(*A1, 50)
         world.consumer.watermarks = {A0: 41, A1: 50}
         world.record_ms[A0, 40] = START_MS - 3_600_000
-        assert [row.seconds for row in world.health_reports.lag()] == [0.0, 0.0], "it is told aside"
-        assert await world.told() == [3600.0, 0.0]
+        assert [row.seconds for row in world.health_reports.lag()] == [0.0, 0.0], "it is answered aside"
+        assert await world.answered() == [3600.0, 0.0]
         world.clock_s += 30
-        assert await world.told() == [3630.0, 0.0]
+        assert await world.answered() == [3630.0, 0.0]
         assert world.looked_for == [{A0: 40}], "once a place, and only of what is behind"
 
     run(monkeypatch, work)
 
 
-def test_another_assignment_asks_anew_and_what_was_told_of_the_old_one_does_not_count(
+def test_another_assignment_asks_again_and_what_was_answered_of_the_old_one_does_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def work(world: World) -> None:
         world.ledger.assign(*A0, 40)
         world.consumer.watermarks[A0] = 41
         world.record_ms[A0, 40] = START_MS - 3_600_000
-        assert await world.told() == [3600.0]
+        assert await world.answered() == [3600.0]
         world.ledger.revoke(*A0)
         assert world.health_reports.lag() == []
         world.ledger.assign(*A0, 40)
         world.record_ms[A0, 40] = START_MS - 5_000
         assert [row.seconds for row in world.health_reports.lag()] == [0.0], "the topic may have been recreated"
-        assert await world.told() == [5.0]
+        assert await world.answered() == [5.0]
 
     run(monkeypatch, work)
 
@@ -341,8 +341,8 @@ def test_between_two_reports_only_a_change_is_sent_and_logged_once(monkeypatch: 
         assert world.report() == {}
         world.redis.connected = True
         assert list(world.report()) == ["redis"]
-        told = [(line.component, line.status, line.levelname) for line in world.lines.records]
-        assert told == [("redis", "unhealthy", "WARNING"), ("redis", "healthy", "INFO")]
+        logged = [(line.component, line.status, line.levelname) for line in world.lines.records]
+        assert logged == [("redis", "unhealthy", "WARNING"), ("redis", "healthy", "INFO")]
 
     run(monkeypatch, work)
 
@@ -357,7 +357,7 @@ def test_between_two_reports_only_a_change_is_sent_and_logged_once(monkeypatch: 
         (lambda world: world.books.ended("a", delivered=1), "pipeline", Status.UNHEALTHY),
     ],
 )
-def test_a_room_that_is_not_well_shows_in_its_component_alone(
+def test_a_component_that_is_not_well_shows_in_its_component_alone(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[World], None], component: str, status: Status
 ) -> None:
     async def work(world: World) -> None:
