@@ -93,7 +93,7 @@ class HealthReports:
                 due_s = self._loop.time() + self._config.health.interval_s
                 await self._refresh_watermarks()
                 asked_s = self._loop.time()
-                # The first of these is also what makes Kafka count as answering where nothing comes in, and /ready true.
+                # The first is also what makes Kafka count as answering, and /ready true, where nothing comes in.
                 self._report(all_of_them=True)
                 while self._loop.time() < due_s:
                     await asyncio.sleep(min(LOOK_INTERVAL_S, max(0.0, due_s - self._loop.time())))
