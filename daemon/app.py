@@ -21,6 +21,7 @@ from .config.schema import Config
 from .diagnostics import BooksFile, log_state
 from .errors import ConfigError, KafkaFailure
 from .observers import control_socket, status
+from .observers.components import Components
 from .observers.health import HealthReporter
 from .observers.health_reports import HealthReports
 from .observers.http_server import HttpServer
@@ -28,7 +29,7 @@ from .observers.prometheus import Exposition
 from .observers.record_times import RecordTimeReader, RecordTimes
 from .observers.sd_notify import Notifier
 from .observers.stalled_threads import Threads
-from .observers.status import Components, Overview, run_queue_ns
+from .observers.status import Overview, run_queue_ns
 from .observers.systemd_service import SystemdService
 from .observers.taps import Taps
 from .pipeline import allocator
@@ -155,24 +156,15 @@ class App:
         self.health_reports = HealthReports(
             config=config,
             reporter=self.make_reporter(),
-            source=self.source,
+            components=self.components,
             consumer=self.consumer,
-            kafka=self.kafka,
-            redis=self.redis,
-            engine=self.engine,
-            ledger=self.ledger,
-            books=self.books,
-            counters=runtime.counters,
             times=self.times,
             log=self.log,
         )
         self.systemd = SystemdService(
             notifier=Notifier(),
             threads=Threads(),
-            source=self.source,
-            redis=self.redis,
-            ledger=self.ledger,
-            books=self.books,
+            components=self.components,
             health_reports=self.health_reports,
             log=self.log,
         )

@@ -8,7 +8,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from .observers.status import Components
+from .observers.components import Components
 
 BOOKS_INTERVAL_S = 1.0
 

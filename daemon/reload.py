@@ -24,8 +24,8 @@ class Reloader:
     """Runs on: the loop. One reload at a time.
 
     read: gives the config as its file has it now, or raises ConfigError; None: there is no file. in_force: the config
-    that runs; take_over: swaps it, or raises ConfigError with nothing
-    changed. announced: systemd hears that a reload is under way.
+    that runs. take_over: swaps it, or raises ConfigError with nothing changed. announced: systemd hears that a reload
+    is under way.
     """
 
     def __init__(

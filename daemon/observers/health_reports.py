@@ -14,12 +14,8 @@ from .._librdkafka import Consumer
 from ..config.schema import Config
 from ..errors import KafkaFailure
 from ..events.vocabulary import EventType
-from ..pipeline.engine import Engine
-from ..pipeline.ledger import Key, Ledger
-from ..pipeline.sinks.kafka import KafkaSink
-from ..pipeline.sinks.redis import RedisSink
-from ..pipeline.source import Source
-from ..telemetry.metrics import Books, Counters
+from ..pipeline.ledger import Key
+from .components import Components
 from .health import HealthReporter, PartitionLag, Status, lag_status, pipeline_status
 from .record_times import Place, RecordTimes
 
@@ -53,27 +49,16 @@ class HealthReports:
         self,
         config: Config,
         reporter: HealthReporter,
-        source: Source,
+        components: Components,
         consumer: Consumer,
-        kafka: KafkaSink,
-        redis: RedisSink,
-        engine: Engine,
-        ledger: Ledger,
-        books: Books,
-        counters: Counters,
         times: RecordTimes,
         log: logging.Logger,
     ) -> None:
         self._config = config
         self._reporter = reporter
-        self._source = source
+        self._source, self._kafka, self._redis = components.source, components.kafka, components.redis
+        self._engine, self._ledger, self._books = components.engine, components.ledger, components.books
         self._consumer = consumer
-        self._kafka = kafka
-        self._redis = redis
-        self._engine = engine
-        self._ledger = ledger
-        self._books = books
-        self._counters = counters
         self._times = times
         self._log = log
         self._loop = asyncio.get_running_loop()

@@ -4,7 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import confluent_kafka
 import msgspec
@@ -12,12 +12,8 @@ from aiohttp import web
 
 from .. import __version__
 from ..events.vocabulary import Fault
-from ..pipeline.engine import Engine
-from ..pipeline.ledger import Ledger
-from ..pipeline.sinks.kafka import SILENCE_MAX_S, KafkaSink
-from ..pipeline.sinks.redis import RedisSink
-from ..pipeline.source import Source
-from ..telemetry.metrics import Books, Counters
+from ..pipeline.sinks.kafka import SILENCE_MAX_S
+from .components import Components
 from .health import PartitionLag, Status
 from .prometheus import Exposition, Sample
 
@@ -36,18 +32,6 @@ def run_queue_ns() -> int:
         return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
     except (OSError, IndexError, ValueError):
         return 0
-
-
-class Components(NamedTuple):
-    """Whoever is asked."""
-
-    source: Source
-    kafka: KafkaSink
-    redis: RedisSink
-    engine: Engine
-    ledger: Ledger
-    books: Books
-    counters: Counters
 
 
 class Overview:

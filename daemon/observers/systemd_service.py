@@ -9,10 +9,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ..pipeline.ledger import Ledger
-from ..pipeline.sinks.redis import RedisSink
-from ..pipeline.source import Source
-from ..telemetry.metrics import Books
+from .components import Components
 from .health_reports import HealthReports
 from .sd_notify import Notifier
 from .stalled_threads import Threads
@@ -33,19 +30,14 @@ class SystemdService:
         self,
         notifier: Notifier,
         threads: Threads,
-        source: Source,
-        redis: RedisSink,
-        ledger: Ledger,
-        books: Books,
+        components: Components,
         health_reports: HealthReports,
         log: logging.Logger,
     ) -> None:
         self._notifier = notifier
         self._threads = threads
-        self._source = source
-        self._redis = redis
-        self._ledger = ledger
-        self._books = books
+        self._source, self._redis = components.source, components.redis
+        self._ledger, self._books = components.ledger, components.books
         self._health_reports = health_reports
         self._log = log
         self._loop = asyncio.get_running_loop()

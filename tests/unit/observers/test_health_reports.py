@@ -14,6 +14,7 @@ from ingestd.config.schema import Config, FloodConfig, HealthConfig, PipelineCon
 from ingestd.errors import KafkaFailure
 from ingestd.events.vocabulary import EventType
 from ingestd.observers import health_reports as probes_module
+from ingestd.observers.components import Components
 from ingestd.observers.health import HealthReporter, Status
 from ingestd.observers.health_reports import HealthReports
 from ingestd.observers.record_times import RecordTimes
@@ -52,20 +53,10 @@ class World:
         log = logging.getLogger("test.health_reports")
         log.handlers[:], log.propagate = [self.lines], False
         log.setLevel(logging.DEBUG)
-        components = (
-            self.source,
-            self.consumer,
-            self.kafka,
-            self.redis,
-            self.engine,
-            self.ledger,
-            self.books,
-            Counters(),
-            RecordTimes(self, lambda: self.clock_s),
-            log,
-        )
+        components = Components(self.source, self.kafka, self.redis, self.engine, self.ledger, self.books, Counters())
+        times = RecordTimes(self, lambda: self.clock_s)
         reporter = HealthReporter(self.config.health, "service", "host", "", "0")
-        self.health_reports = HealthReports(self.config, reporter, *components)
+        self.health_reports = HealthReports(self.config, reporter, components, self.consumer, times, log)
         self.health_reports._loop = SimpleNamespace(time=lambda: self.clock_s)
 
     # The reader's part
